@@ -1,0 +1,63 @@
+"""What /proc says of processes: a pid counts only together with its start time, and a boot with its id."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+_HERTZ = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    pid: int
+    arguments: tuple[str, ...]
+
+
+def start_time(pid: int) -> int | None:
+    """Field 22 of /proc/PID/stat, clock ticks since boot; None when there is no such process, or only its zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the command in parentheses and may hold anything, parentheses and spaces too.
+    fields = text[text.rfind(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def is_alive(pid: int, started: int) -> bool:
+    return start_time(pid) == started
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@cache
+def _boot_time() -> int:
+    for line in Path("/proc/stat").read_text().splitlines():
+        if line.startswith("btime "):
+            return int(line.split()[1])
+    return 0
+
+
+def wall_clock(ticks: int) -> datetime:
+    """The time of day of a start time."""
+    return datetime.fromtimestamp(_boot_time() + ticks / _HERTZ, UTC)
+
+
+def arguments(pid: int) -> tuple[str, ...]:
+    """The command line; empty for what is gone, a zombie or a kernel thread."""
+    try:
+        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ()
+    return tuple(os.fsdecode(a) for a in raw.rstrip(b"\0").split(b"\0")) if raw else ()
+
+
+def processes() -> Iterator[Process]:
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (command := arguments(int(name))):
+            yield Process(int(name), command)

@@ -1,0 +1,57 @@
+"""The contract of sandboxes: the network namespace of a container and the files that name things in it.
+
+Networks of the drivers `host` and `none` need no more than this; endpoints, IPAM, ports and names come with the
+bridge driver.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    id: str
+    """The task ID it belongs to."""
+    netns: Path | None
+    """The file that holds the network namespace; None for one that uses the host's."""
+    loopback_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxFiles:
+    """What /etc/hostname, /etc/hosts and /etc/resolv.conf of a container shall say. Values are checked by the caller
+    for control characters; the driver writes line by line and refuses any (RT-09)."""
+
+    hostname: str
+    extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    """name -> address; `host-gateway` already resolved."""
+    nameservers: tuple[str, ...] | None = None
+    """None: the host's own."""
+    search: tuple[str, ...] | None = None
+    options: tuple[str, ...] | None = None
+    host_network: bool = False
+
+
+class SandboxDriver(Protocol):
+    """Make network namespaces that outlive the engine (bound to `<run root>/netns/<id>`)."""
+
+    def create(self, sandbox_id: str) -> Sandbox:
+        """Make the namespace with loopback up. Idempotent; a half-made one is completed."""
+
+    def inspect(self, sandbox_id: str) -> Sandbox | None: ...
+
+    def delete(self, sandbox_id: str) -> None:
+        """Drop the namespace and the files. Absent is fine."""
+
+    def list(self) -> Sequence[str]: ...
+
+    def write_files(self, sandbox_id: str, files: SandboxFiles) -> None:
+        """Write hostname, hosts and resolv.conf. In place, since they are bound into running containers."""
+
+    def files(self, sandbox_id: str) -> Mapping[str, Path]:
+        """`hostname`, `hosts`, `resolv.conf` -> path to be bound."""
+
+    def files_match(self, sandbox_id: str, files: SandboxFiles) -> bool:
+        """Tell whether the files say just that; False when one is missing."""

@@ -1,0 +1,167 @@
+"""What is true of a task now, from files and /proc alone: the OCI runtime is never run to ask."""
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from drivers.kernel.cgroup import Cgroup, Hierarchies
+from drivers.kernel.cgroup_limits import as_asked, read_limits
+from drivers.kernel.process import boot_id, is_alive, wall_clock
+from drivers.runtime.conmon import supervisor
+from drivers.runtime.exits import ExitWatcher
+from drivers.runtime.interface import TaskState, TaskStatus
+from drivers.runtime.layout import Bundle, Layout
+from drivers.runtime.record import Exit, Record, read_json, read_record
+
+_EXIT_FILE_PATIENCE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class OciState:
+    pid: int
+    start_time: int
+    created: bool
+    """Created and waiting to be started."""
+
+
+def read_oci_state(root: Path, task_id: str) -> OciState | None:
+    """The state file of crun or of runc; None when there is none, or one that a killed runtime left half written."""
+    directory = root / task_id
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        value = json.loads((directory / "status").read_bytes())
+        return OciState(int(value["pid"]), int(value["process-start-time"]), (directory / "exec.fifo").exists())
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        value = json.loads((directory / "state.json").read_bytes())
+        pid, start = int(value["init_process_pid"]), int(value["init_process_start"])
+        # runc writes the file first when the process exists, and knows no pid before.
+        return OciState(pid, start, (directory / "exec.fifo").exists()) if pid > 0 else None
+    return None
+
+
+class Observer:
+    """Reads; the only thing it changes is that a living process gets its pidfd."""
+
+    def __init__(self, layout: Layout, hierarchies: Hierarchies, exits: ExitWatcher) -> None:
+        self._layout = layout
+        self._hierarchies = hierarchies
+        self._exits = exits
+        self._boot = boot_id()
+
+    def record(self, task_id: str) -> Record | None:
+        return read_record(self._layout.record(task_id))
+
+    def cgroup(self, task_id: str, record: Record | None = None) -> Cgroup | None:
+        record = record or self.record(task_id)
+        path = read_json(self._layout.bundle(task_id).task).get("cgroup") or (record.cgroup if record else "")
+        return Cgroup(self._hierarchies, str(path)) if path else None
+
+    def state(self, task_id: str) -> TaskState | None:
+        record, bundle = self.record(task_id), self._layout.bundle(task_id)
+        here = bundle.path.is_dir()
+        if record is None and not here:
+            return None
+        record = record or Record(attempt=0, applied={}, boot_id=self._boot)
+        made = read_json(bundle.task) if here else {}
+        oci = read_oci_state(self._layout.oci, task_id) if here else None
+        notes = read_json(self._layout.notes(task_id))
+        if oci is None or made.get("attempt") != record.attempt:
+            return self._without_process(task_id, record, notes)
+        return self._with_process(task_id, record, bundle, oci, notes)
+
+    def _without_process(self, task_id: str, record: Record, notes: dict[str, object]) -> TaskState:
+        other_boot = record.boot_id != self._boot
+        rebooted = other_boot and record.started_at is not None and record.exit is None
+        return TaskState(
+            id=task_id,
+            status=TaskStatus.STOPPED if rebooted or (other_boot and record.exit) else TaskStatus.PREPARED,
+            applied=record.applied,
+            attempt=record.attempt,
+            started_at=record.started_at,
+            **_exit_fields(record.exit),  # type: ignore[arg-type]
+            recorded=record.exit is not None,
+            supervised=False,
+            rebooted=rebooted,
+            error=record.error,
+            notes=notes,
+        )
+
+    def _with_process(
+        self, task_id: str, record: Record, bundle: Bundle, oci: OciState, notes: dict[str, object]
+    ) -> TaskState:
+        alive = is_alive(oci.pid, oci.start_time) and self._exits.watch(bundle, oci.pid, oci.start_time)
+        group = self.cgroup(task_id, record)
+        limits = read_limits(group) if group else None
+        ended = None if alive else record.exit or self._exit(bundle, oci, group)
+        if not alive:
+            status = TaskStatus.STOPPED
+        elif oci.created:
+            status = TaskStatus.CREATED
+        else:
+            status = TaskStatus.PAUSED if group and group.frozen() else TaskStatus.RUNNING
+        return TaskState(
+            id=task_id,
+            status=status,
+            applied=record.applied,
+            attempt=record.attempt,
+            pid=oci.pid if alive else None,
+            start_time=oci.start_time if alive else None,
+            started_at=None if oci.created else _started_at(bundle) or wall_clock(oci.start_time),
+            **_exit_fields(ended),  # type: ignore[arg-type]
+            recorded=record.exit is not None,
+            supervised=supervisor(bundle) is not None,
+            error=record.error,
+            limits=as_asked(record.limits, limits) if limits else None,
+            notes=notes,
+        )
+
+    def _exit(self, bundle: Bundle, oci: OciState, group: Cgroup | None) -> Exit:
+        code, at = self._code(bundle, oci)
+        oom = (bundle.persist / "oom").exists() or (group is not None and group.oom_kills() > 0)
+        return Exit(code, at, oom)
+
+    def _code(self, bundle: Bundle, oci: OciState) -> tuple[int | None, datetime]:
+        deadline = time.monotonic() + _EXIT_FILE_PATIENCE
+        while True:
+            written = read_exit_file(bundle)
+            if written is not None:
+                return written
+            code = self._exits.code(bundle.task_id, oci.start_time)
+            if code is not None:
+                return code, datetime.now(UTC)
+            # A supervisor that lives writes the file within milliseconds; without one nothing will come.
+            if time.monotonic() > deadline or supervisor(bundle) is None:
+                written = read_exit_file(bundle)
+                return written or (None, datetime.now(UTC))
+            time.sleep(0.002)
+
+
+def read_exit_file(bundle: Bundle) -> tuple[int, datetime] | None:
+    try:
+        with open(bundle.exit_file, "rb") as file:
+            text = file.read(16).strip()
+            written = os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return None
+    return (int(text), datetime.fromtimestamp(written, UTC)) if text.isdigit() else None
+
+
+def _started_at(bundle: Bundle) -> datetime | None:
+    try:
+        return datetime.fromisoformat(bundle.started.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _exit_fields(ended: Exit | None) -> dict[str, object]:
+    if ended is None:
+        return {}
+    return {
+        "exit_code": ended.code,
+        "exit_known": ended.code is not None,
+        "finished_at": ended.finished_at,
+        "oom_killed": ended.oom_killed,
+    }

@@ -1,0 +1,106 @@
+"""The contract of volume drivers, of projected files (secrets and configs), and of copy-up.
+
+A volume lives by its own ID (the uid of its object), independent of containers, shared by any number of them. Its
+data is never deleted but by `delete(data=True)`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeConfig:
+    id: str
+    """uid of the Volume object: 32 hex digits."""
+    claim: str
+    """`namespace/name`: retained data is found again by it."""
+    size: int | None = None
+    """Bytes, enforced; None is no limit."""
+    uid: int | None = None
+    gid: int | None = None
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeState:
+    id: str
+    claim: str
+    path: Path
+    """Where the data is, once mounted, to be bound into containers."""
+    mounted: bool
+    """Whether `path` is usable now (a tmpfs volume after a reboot is not)."""
+    size: int | None
+    uid: int
+    gid: int
+    mode: int
+    populated: bool
+    """Whether copy-up or populate has been done, or found the volume not empty, once."""
+    released: bool = False
+    """Retained data whose object is gone."""
+
+
+class VolumeDriver(Protocol):
+    def validate(self, config: VolumeConfig) -> None:
+        """Raises: Unsupported with the reason when this driver cannot enforce `size` here. Pure but for probing."""
+
+    def create(self, config: VolumeConfig) -> None:
+        """Make the volume, or take back released data of the same claim (which then carries the new ID).
+
+        Idempotent. Owner and mode are set at creation and when they differ; never on what is below the root.
+
+        Raises: Unsupported, ResourceExhausted, Conflict when the claim is held by another live volume.
+        """
+
+    def inspect(self, volume_id: str) -> VolumeState | None: ...
+
+    def mount(self, volume_id: str) -> None:
+        """Make `path` usable (tmpfs: mounted; size-limited local: loop file system mounted). Idempotent."""
+
+    def delete(self, volume_id: str, *, data: bool) -> None:
+        """Unmount, and delete the data or leave it as released. Absent is fine.
+
+        `data=True` on a released volume deletes it as well. Raises: FailedPrecondition when it is still mounted
+        somewhere (names the task).
+        """
+
+    def mark_populated(self, volume_id: str) -> None: ...
+
+    def list(self) -> Sequence[VolumeState]:
+        """Live and released ones."""
+
+    def cleanup(self) -> int:
+        """Delete half-made and half-deleted volumes; never data. Return how many."""
+
+
+class CopyUp(Protocol):
+    def copy_up(self, source_root: Path, path: str, target: Path) -> None:
+        """Copy the content of `path` inside the root file system `source_root` into the empty directory `target`.
+
+        `path` is resolved inside the root only (openat2 RESOLVE_IN_ROOT). Keeps owner, mode, times, links, xattrs;
+        devices and fifos too, never follows a link out. `target` not empty: nothing is done. An interrupted copy starts
+        again from nothing. The root directory's own owner and mode are taken over too.
+        """
+
+
+class Projector(Protocol):
+    """Files of Secrets and Configs as folders and files in memory (tmpfs), swapped atomically.
+
+    `<run root>/projected/<id>/..data -> ..<version>/`, one file a key beside it as a link, as Kubernetes does for
+    config maps: readers see the old set or the new set, never a mixture.
+    """
+
+    def project(
+        self, projection_id: str, version: str, files: Mapping[str, bytes], *, mode: int, uid: int, gid: int
+    ) -> None:
+        """Make the folder hold exactly `files`. Same version again: nothing is written."""
+
+    def version(self, projection_id: str) -> str | None: ...
+
+    def path(self, projection_id: str, key: str | None = None) -> Path:
+        """The folder, or the file of one key, to be bound into a container."""
+
+    def delete(self, projection_id: str) -> None: ...
+
+    def list(self) -> Iterator[str]: ...
