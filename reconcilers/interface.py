@@ -1,0 +1,134 @@
+"""The contract of reconcilers: converge one kind, level-triggered, from observed to desired.
+
+The engine calls, for one key at a time per key and on any worker thread::
+
+    observed = reconciler.observe(key, desired, context)
+    diff     = reconciler.diff(desired, observed, context)         # pure: `plan` calls the same
+    for action in diff.actions: reconciler.act(action)
+    status   = reconciler.status(desired, reconciler.observe(…), context)   # pure
+
+`observe` reads, `diff` decides, `act` writes; no function does two of these. Observed values live on the stack of one
+reconcile and nowhere else. `diff` never reads a status.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, Generic, Protocol, TypeVar
+
+from resources.kinds import Kind
+from resources.meta import Key, Ref, Status
+from resources.object import Object
+
+
+class ChangeKind(IntEnum):
+    """What a change does to what runs, mildest first (architecture.md §5); a plan shows the worst of its changes."""
+
+    NONE = 0
+    HOT = 1
+    RESTART = 2
+    RECREATE = 3
+    DATA_LOSS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field whose observed or applied value is not the desired one. Values are JSON; secrets never appear."""
+
+    path: str
+    """As in a manifest: `spec.resources.memory`."""
+    old: Any
+    new: Any
+    kind: ChangeKind
+    drift: bool = False
+    """Somebody else changed the host; the manifest did not."""
+
+
+class Action(Protocol):
+    """One step; a frozen dataclass named verb + noun (`CreateSandbox`). Carries all it needs."""
+
+    def describe(self) -> str:
+        """Say it in one line for plan and events; no secret."""
+
+
+A = TypeVar("A")
+O = TypeVar("O")  # noqa: E741
+
+
+@dataclass(frozen=True, slots=True)
+class Diff(Generic[A]):
+    actions: tuple[A, ...] = ()
+    """In order; empty means converged, or waiting."""
+    changes: tuple[FieldChange, ...] = ()
+    """Why, field by field; what plan prints."""
+    kind: ChangeKind = ChangeKind.NONE
+    wake_at: datetime | None = None
+    """Look again then: backoff, stop timeout, next probe."""
+    waiting: str = ""
+    """For what, when there is something to do that cannot be done yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything a decision may know besides its two states."""
+
+    now: datetime
+    dependencies: Mapping[Ref, Object] = field(default_factory=dict)
+    """The objects this one refers to that exist."""
+    planning: bool = False
+    """No job may be looked at or begun: dependencies may not be there yet ("known after apply")."""
+
+
+class Jobs(Protocol):
+    """Long work (import, unpack, populate) in bounded pools; `act` starts it, `observe` reads it."""
+
+    def start(self, job_id: str, pool: str, work: Callable[["JobProgress"], None]) -> None:
+        """Queue the work once: running or queued already is fine; a failed one of the same ID is begun again.
+
+        On the end of a job its key, the part of `job_id` before "/" (`image:<uid>`), is woken.
+        """
+
+    def state(self, job_id: str) -> "JobState | None": ...
+
+    def cancel(self, job_id: str) -> None: ...
+
+    def forget(self, job_id: str) -> None: ...
+
+
+class JobProgress(Protocol):
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Raises: Cancelled when the job has been cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    running: bool
+    what: str = ""
+    done: int = 0
+    total: int = 0
+    error: Exception | None = None
+    """Set when it failed; a finished job that did not fail has running False and no error."""
+
+
+class Reconciler(Protocol[O, A]):
+    """Converge one kind."""
+
+    kind: Kind
+
+    def observe(self, key: Key, desired: Object | None, context: Context) -> O:
+        """Read drivers and kernel; change nothing. Absence is a value, not an error. `desired` None: only what is there
+        under this uid is of interest, to be removed."""
+
+    def diff(self, desired: Object | None, observed: O, context: Context) -> Diff[A]:
+        """Decide, purely. None or `desired.deleting`: it must not exist. Performing the actions and looking again must
+        reach an empty Diff."""
+
+    def act(self, action: A) -> None:
+        """Perform one action, idempotently, within 250 ms. Raises: EngineError; `retryable` decides what follows."""
+
+    def status(self, desired: Object, observed: O, context: Context) -> Status:
+        """Say purely what is so. Conditions' times are `context.now`; the engine keeps the old time where nothing changed."""
+
+    def known(self) -> list[Key]:
+        """Every key the drivers hold something of ours for: the orphan sweep deletes listed minus stored."""
