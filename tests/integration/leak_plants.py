@@ -56,7 +56,13 @@ def detached(*command: str | Path, env: dict[str, str] | None = None) -> Iterato
     words = [str(word) for word in command]
     subprocess.run(["setsid", "-f", *words], check=True, env=env, stdout=subprocess.DEVNULL)
     wanted = "\0".join(words).encode()
-    pid = wait_for(lambda: next(iter(_pids(lambda cmdline: cmdline.rstrip(b"\0").endswith(wanted))), None))
+
+    def ours(cmdline: bytes) -> bool:
+        shown = cmdline.rstrip(b"\0")
+        # A command that runs another (unshare) shows the other alone once it has: the end of what was asked for.
+        return shown.endswith(wanted) or (b"\0" in shown and wanted.endswith(b"\0" + shown))
+
+    pid = wait_for(lambda: next(iter(_pids(ours)), None))
     try:
         yield pid
     finally:

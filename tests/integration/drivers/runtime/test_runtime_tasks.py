@@ -58,7 +58,8 @@ def test_a_signal_death_is_128_and_the_signal(runtime: OciRuntime, rootfs: Path)
 
 
 def test_every_process_of_a_task_is_signalled(runtime: OciRuntime, rootfs: Path) -> None:
-    script = "trap 'exit 7' TERM; sh -c \"trap 'exit 0' TERM; while :; do sleep 0.05; done\" & wait; wait"
+    forever = "while :; do sleep 0.05; done"
+    script = f"trap 'exit 7' TERM; sh -c \"trap 'exit 0' TERM; {forever}\" & {forever}"
     config = task(rootfs, "sh", "-c", script)
     runtime.create(config)
     runtime.start(config.id)
