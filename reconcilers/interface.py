@@ -15,11 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from resources.kinds import Kind
 from resources.meta import Key, Ref, Status
 from resources.object import Object
+from resources.secret import Sealed
 
 
 class ChangeKind(IntEnum):
@@ -75,9 +77,34 @@ class Context:
 
     now: datetime
     dependencies: Mapping[Ref, Object] = field(default_factory=dict)
-    """The objects this one refers to that exist."""
+    """The objects this one refers to that exist, by what it calls them."""
+    blockers: tuple[str, ...] = ()
+    """What must happen first, in words ("container/db is not healthy"): while there is any, nothing is created or
+    started, and when deleting nothing is removed that others still use. What runs already goes on."""
     planning: bool = False
-    """No job may be looked at or begun: dependencies may not be there yet ("known after apply")."""
+    """Nothing will be acted on. Dependencies may not be there yet: what depends on them is "known after apply", and a
+    thing that waits is shown as what will happen once it need not wait."""
+
+
+class Sealer(Protocol):
+    """Opens the values of secrets. Only an `act` that projects a value, or writes a config.json, calls it."""
+
+    def open(self, sealed: Sealed) -> bytes:
+        """Raises: DataLoss when the host's key does not open it."""
+
+
+class Inputs(Protocol):
+    """Large content a client has sent for an object (`Object.inputs`), kept until the object needs it no more."""
+
+    def path(self, digest: str) -> Path | None:
+        """The verified file; None when it is not here (any more): the object says so and waits for the next apply."""
+
+
+class Events(Protocol):
+    """Where an `act` may tell what happened beside the actions themselves (those the engine tells)."""
+
+    def emit(self, key: Key, reason: str, message: str, **data: Any) -> None:
+        """`reason` is CamelCase (`OOMKilled`, `LogRotated`, `ProbeFailed`). Never raises; no secret."""
 
 
 class Jobs(Protocol):

@@ -1,7 +1,8 @@
 """The envelope of every object: metadata, spec as written, effective spec, status."""
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -34,6 +35,13 @@ class Input(Model):
     size: int
 
 
+class Suspension(Model):
+    state: Literal["stopped", "paused"]
+    by: str
+    """The field manager, as in `cli`."""
+    at: datetime
+
+
 class Manifest(Model):
     """One document of the user's, parsed, normalised and valid."""
 
@@ -60,9 +68,9 @@ class Object(Model):
     """Content behind paths of the spec (`from.archive`, `populate.archive`), by the path of the field."""
     defaults_version: int = DEFAULTS_VERSION
     restart_request: str = ""
-    """Changed by `lading restart`: a hot field the loop acts on."""
-    suspended: str = ""
-    """By whom it was stopped by hand; "" when it was not."""
+    """A restart, or a start of what has ended, asked for by hand: the loop makes it happen once."""
+    suspension: Suspension | None = None
+    """Set when somebody stopped or paused it by hand: respected until a start, a resume, or a manifest with `state`."""
 
     @property
     def ref(self) -> Ref:

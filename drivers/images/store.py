@@ -55,7 +55,7 @@ class ImageDriver:
                 target = importing.store_rootfs(self._content, blob, wanted, self._limits)
             except InvalidArgument as error:
                 raise InvalidArgument(f"{source.name}: {error.message}", hint=error.hint) from error
-            image = self._complete(target)
+            image = self._complete(target.digest)
             kept.update(_blobs(image))
         return image
 
@@ -120,19 +120,22 @@ class ImageDriver:
         with self._importing() as kept:
             read_archive(source, self._content, self._limits, counted, archive)
             try:
-                found = dict(importing.manifests(archive, self._content, wanted, self._limits, layout_only=layout_only))
+                found = list(importing.manifests(archive, self._content, wanted, self._limits, layout_only=layout_only))
             except InvalidArgument as error:
                 raise InvalidArgument(f"{source.name}: {error.message}", hint=error.hint) from error
             if not found:
                 raise InvalidArgument(f"{source.name} has no image for {wanted}", hint="see `skopeo inspect --raw`")
-            images = [replace(self._complete(target), names_in=names) for target, names in found.items()]
+            names: dict[str, tuple[str, ...]] = {}
+            for target, given in found:  # one manifest may be listed once for each of its names
+                names[target.digest] = tuple(dict.fromkeys((*names.get(target.digest, ()), *given)))
+            images = [replace(self._complete(digest), names_in=given) for digest, given in names.items()]
             kept.update(blob for image in images for blob in _blobs(image))
         return images
 
-    def _complete(self, target: Descriptor) -> Image:
-        image = self.image(target.digest)
+    def _complete(self, digest: str) -> Image:
+        image = self.image(digest)
         if image is None:
-            raise DataLoss(f"the image {target.digest} was imported, but its content is gone", hint="import it again")
+            raise DataLoss(f"the image {digest} was imported, but its content is gone", hint="import it again")
         return image
 
     @contextmanager

@@ -93,8 +93,9 @@ def shares_to_weight(shares: int) -> int:
     return 1 + ((max(2, min(shares, 262_144)) - 2) * 9999) // 262_142
 
 
-def _weight_to_shares(weight: int) -> int:
-    return 2 + ((weight - 1) * 262_142) // 9999
+def weight_to_shares(weight: int) -> int:
+    """The fewest shares that make this weight: rounded up, so that they make it again."""
+    return 2 - (-(weight - 1) * 262_142) // 9999
 
 
 def _weight_file(directory: Path | None) -> str | None:
@@ -151,7 +152,7 @@ def _read_v2(group: Cgroup) -> Limits:
         memory_reservation=_number(read(at, "memory.low")) or None,
         swap=_number(read(at, "memory.swap.max")),
         cpu_millis=int(quota) * 1000 // int(period) if quota.isdigit() and period.isdigit() else None,
-        cpu_shares=None if weight is None else _weight_to_shares(weight),
+        cpu_shares=None if weight is None else weight_to_shares(weight),
         cpuset=(read(at, "cpuset.cpus") or read(at, "cpuset.cpus.effective")).strip() or None,
         pids=_number(read(at, "pids.max")),
         io_weight=_number(io.removeprefix("default ").split("\n")[0]),

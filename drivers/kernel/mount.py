@@ -208,16 +208,17 @@ def _configure(context: int, key: str, value: str | None) -> None:
     command = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
     raw = None if value is None else os.fsencode(value)
     if _libc_syscall(_FSCONFIG, context, command, key.encode(), raw, 0) < 0:
-        raise _explained(context)
+        raise _explained(context, f"{key}={value}" if value is not None else key)
 
 
-def _explained(context: int) -> OSError:
-    """The last errno with what the kernel wrote to the context's own log."""
+def _explained(context: int, what: str = "") -> OSError:
+    """The last errno with the option it is about, or what the kernel wrote to the context's own log."""
     code = ctypes.get_errno()
     try:
         said = os.read(context, 1024).decode(errors="replace").strip()
     except OSError:
         said = ""
+    said = ": ".join(filter(None, (what, said)))
     return OSError(code, f"{os.strerror(code)} ({said})" if said else os.strerror(code))
 
 

@@ -39,15 +39,28 @@ def run_in(fd: int, kind: Namespace, work: Callable[[], T]) -> T:
 
     Raises: OSError when the namespace cannot be entered.
     """
+
+    def enter() -> None:
+        if kind & Namespace.MOUNT:
+            # A thread that shares root and working directory with others may not change its mount namespace.
+            _checked(_libc.unshare(ctypes.c_int(_CLONE_FS)), "unshare")
+        setns(fd, kind)
+
+    return _in_thread(enter, work)
+
+
+def run_in_new(kind: Namespace, work: Callable[[], T]) -> T:
+    """Run `work` in new namespaces, which end with it unless it binds them to a file: `/proc/thread-self/ns/…`."""
+    return _in_thread(lambda: unshare(kind), work)
+
+
+def _in_thread(enter: Callable[[], None], work: Callable[[], T]) -> T:
     result: list[T] = []
     failure: list[BaseException] = []
 
     def body() -> None:
         try:
-            if kind & Namespace.MOUNT:
-                # A thread that shares root and working directory with others may not change its mount namespace.
-                _checked(_libc.unshare(ctypes.c_int(_CLONE_FS)), "unshare")
-            setns(fd, kind)
+            enter()
             result.append(work())
         except BaseException as error:
             failure.append(error)

@@ -27,6 +27,16 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+def zombie_status(pid: int, started: int) -> int | None:
+    """Field 52 of /proc/PID/stat: the wait status of a process that has ended and was not reaped yet."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text[text.rfind(b")") + 2 :].split()
+    return int(fields[49]) if fields[0] == b"Z" and int(fields[19]) == started else None
+
+
 def is_alive(pid: int, started: int) -> bool:
     return start_time(pid) == started
 

@@ -55,3 +55,23 @@ class SandboxDriver(Protocol):
 
     def files_match(self, sandbox_id: str, files: SandboxFiles) -> bool:
         """Tell whether the files say just that; False when one is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    healthy: bool
+    message: str
+    """One short clean line: "HTTP 503", "connection refused"."""
+
+
+class Prober(Protocol):
+    """Make one health probe from inside a sandbox (its loopback), without any process in it.
+
+    Answers are hostile: bounded in size, no redirect is followed. Blocking up to `timeout`; never raises for what the
+    container does. `sandbox` None is the host's own network.
+    """
+
+    def http(self, sandbox: str | None, port: int, path: str, timeout: float) -> ProbeAnswer:
+        """GET; 200 to 399 is healthy."""
+
+    def tcp(self, sandbox: str | None, port: int, timeout: float) -> ProbeAnswer: ...

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from drivers.kernel.durable import write_atomic
 from drivers.kernel.pidfd import exit_code, exit_status, open_pidfd
+from drivers.kernel.process import zombie_status
 from drivers.runtime.conmon import supervisor
 from drivers.runtime.layout import Bundle
 
@@ -27,6 +28,7 @@ _HANDOVER = 0.2
 @dataclass(slots=True)
 class _Watched:
     bundle: Bundle
+    pid: int
     started: int
     pidfd: int
     exited: float | None = None
@@ -58,7 +60,7 @@ class ExitWatcher:
             if pidfd is None:
                 return False
             self._drop(task_id)
-            self._tasks[task_id] = _Watched(bundle, started, pidfd)
+            self._tasks[task_id] = _Watched(bundle, pid, started, pidfd)
             # Edge-triggered: it fires when the process has died and again when it was reaped.
             self._epoll.register(pidfd, select.EPOLLIN | select.EPOLLET)
             if self._thread is None:
@@ -75,8 +77,14 @@ class ExitWatcher:
         with self._lock:
             if (known := self._tasks.get(task_id)) is None or known.started != started:
                 return None
-            status = exit_status(known.pidfd)
+            status = _status(known)
             return self._codes.get(task_id) if status is None else exit_code(status)
+
+    def pending(self, task_id: str, started: int) -> bool:
+        """Whether the code of a process that has ended may still become known here."""
+        with self._lock:
+            known = self._tasks.get(task_id)
+            return known is not None and known.started == started and not known.announced
 
     def hint(self, task_id: str) -> None:
         self._hints.put(task_id)
@@ -128,7 +136,7 @@ class ExitWatcher:
         if known.announced and waited > _PATIENCE:
             return True
         written = known.bundle.exit_file.exists()
-        status = exit_status(known.pidfd)
+        status = _status(known)
         if status is not None:
             self._codes[task_id] = exit_code(status)
             if not written and (waited > _HANDOVER or supervisor(known.bundle) is None):
@@ -139,3 +147,9 @@ class ExitWatcher:
             known.announced = True
             self._hints.put(task_id)
         return known.announced and (written or waited > _PATIENCE)
+
+
+def _status(known: _Watched) -> int | None:
+    """From the kernel: of a process that nobody has reaped yet, or, where it remembers, of one that was."""
+    status = zombie_status(known.pid, known.started)
+    return exit_status(known.pidfd) if status is None else status

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from drivers.kernel.cgroup import Cgroup, Hierarchies
 from drivers.kernel.cgroup_limits import as_asked, read_limits
-from drivers.kernel.process import boot_id, is_alive, wall_clock
+from drivers.kernel.pidfd import exit_code
+from drivers.kernel.process import boot_id, is_alive, wall_clock, zombie_status
 from drivers.runtime.conmon import supervisor
 from drivers.runtime.exits import ExitWatcher
 from drivers.runtime.interface import TaskState, TaskStatus
 from drivers.runtime.layout import Bundle, Layout
 from drivers.runtime.record import Exit, Record, read_json, read_record
 
-_EXIT_FILE_PATIENCE = 0.2
+_EXIT_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +125,19 @@ class Observer:
         return Exit(code, at, oom)
 
     def _code(self, bundle: Bundle, oci: OciState) -> tuple[int | None, datetime]:
-        deadline = time.monotonic() + _EXIT_FILE_PATIENCE
+        deadline = time.monotonic() + _EXIT_PATIENCE
         while True:
             written = read_exit_file(bundle)
             if written is not None:
                 return written
-            code = self._exits.code(bundle.task_id, oci.start_time)
+            status = zombie_status(oci.pid, oci.start_time)
+            code = self._exits.code(bundle.task_id, oci.start_time) if status is None else exit_code(status)
             if code is not None:
                 return code, datetime.now(UTC)
-            # A supervisor that lives writes the file within milliseconds; without one nothing will come.
-            if time.monotonic() > deadline or supervisor(bundle) is None:
+            # A supervisor that lives writes the file within milliseconds; without one, whoever is the parent now reaps
+            # the process when it gets to it, and then the kernel tells.
+            awaited = supervisor(bundle) is not None or self._exits.pending(bundle.task_id, oci.start_time)
+            if time.monotonic() > deadline or not awaited:
                 written = read_exit_file(bundle)
                 return written or (None, datetime.now(UTC))
             time.sleep(0.002)

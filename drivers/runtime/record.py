@@ -46,7 +46,7 @@ def read_record(path: Path) -> Record | None:
         return None
     try:
         return _decode(json.loads(text))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataLoss(f"the task record {path} is damaged", hint="remove the container to start afresh") from error
 
 

@@ -120,3 +120,28 @@ class Snapshotter(Protocol):
 
     def close(self) -> None:
         """Finish deletions under way and let go of the metadata; nothing may be called afterwards."""
+
+
+class RootFilesystems(Protocol):
+    """Mount snapshots where containers are made from: `<run root>/rootfs/<name>`.
+
+    A name is a task ID, or a task ID, "." and a slot (`<id>.m3`: an image mounted into a container). Mounts are private
+    and made in the host's mount namespace; a running container has its own copy of them.
+    """
+
+    def mount(self, name: str, mounts: Sequence[Mount]) -> Path:
+        """Mount and return the folder. Mounted already: nothing is done.
+
+        Raises: Unavailable with what the kernel said, ResourceExhausted.
+        """
+
+    def unmount(self, name: str) -> None:
+        """Unmount, lazily if it is busy, and remove the folder. Absent is fine."""
+
+    def path(self, name: str) -> Path: ...
+
+    def mounted(self) -> frozenset[str]:
+        """The names that are mounted now, from one read of mountinfo."""
+
+    def cleanup(self, known: Sequence[str]) -> int:
+        """Unmount and remove everything that is not `known` (by name). Return how many."""

@@ -104,3 +104,27 @@ class Projector(Protocol):
     def delete(self, projection_id: str) -> None: ...
 
     def list(self) -> Iterator[str]: ...
+
+
+class Stage(Protocol):
+    """Sources of binds, held still: what a config.json names as the source of a mount is a path of ours under the run
+    root, which nobody in a container can swap between a check and the runtime's mount (threats.md VOL-01).
+
+    Everything is kept at `<run root>/stage/<task id>/<slot>`, a bind mount made from an open descriptor.
+    """
+
+    def stage(self, task_id: str, slot: str, source: Path, inner: str = "", *, create: bool = False) -> Path:
+        """Bind `inner`, resolved inside `source` only (openat2 RESOLVE_IN_ROOT, no magic links), and return where.
+
+        `source` itself is a host path an operator named: it is followed as usual, but must be absolute. `create` makes
+        a missing `source` as a folder; `inner` is made when missing (a subPath of a volume). A folder, a regular file, a
+        socket or a device; the target has the same type. Staged already: nothing is done.
+
+        Raises: FailedPrecondition when it is not there, InvalidArgument.
+        """
+
+    def unstage(self, task_id: str) -> None:
+        """Unmount and remove everything staged for the task. Absent is fine."""
+
+    def list(self) -> Sequence[str]:
+        """Task IDs something is staged for."""
