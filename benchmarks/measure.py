@@ -43,15 +43,22 @@ class Command:
         """Run the command and return how many milliseconds it took."""
         words = [*self._words, *map(str, arguments)]
         began = time.perf_counter()
+        self._run(words)
+        return (time.perf_counter() - began) * 1000
+
+    def runtime(self) -> str:
+        host = json.loads(self._run([*self._words, "version", "-o", "json"]))["engine"]
+        return f"{host['runtime']} {host['runtimeVersion']}"
+
+    def _run(self, words: list[str]) -> str:
         answer = subprocess.run(words, capture_output=True, text=True, check=False)
-        took = (time.perf_counter() - began) * 1000
         if answer.returncode:
             raise SystemExit(f"{' '.join(words)} ended with {answer.returncode}\n{answer.stdout}{answer.stderr}")
-        return took
+        return answer.stdout
 
     def engine(self) -> int:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(self.run_root / "lading.sock"))
+            connection.connect(str(self.run_root / "command.sock"))
             answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         pid: int = struct.unpack("3i", answer)[0]
         return pid

@@ -187,9 +187,7 @@ class Backend(Protocol):
 
         Changes nothing. Raises: controller.admission.Refused (problems with positions)."""
 
-    def apply(
-        self, submissions: Sequence[Submission], options: ApplyOptions, *, expect: int | None = None
-    ) -> Applied:
+    def apply(self, submissions: Sequence[Submission], options: ApplyOptions, *, expect: int | None = None) -> Applied:
         """Write desired state, all or nothing, and wake the loop. `expect`: refuse with Conflict when the store's
         objects changed since that revision (a saved plan).
 
@@ -216,6 +214,12 @@ class Backend(Protocol):
     def settled(self, key: Key) -> bool:
         """Whether the loop has looked at the object's present generation and has nothing to do or to wait for now."""
 
+    def seal(self, data: bytes) -> bytes:
+        """Encrypt with the host's key: a saved plan holds what was submitted, secrets among it."""
+
+    def unseal(self, data: bytes) -> bytes:
+        """Raises: DataLoss when it was not sealed here, or was changed since."""
+
     def describe_host(self) -> Mapping[str, Any]:
         """version, pid, roots, runtime and why, snapshotter, kernel, counts of objects: for version, doctor, API."""
 
@@ -235,6 +239,7 @@ class Session(Protocol):
     stdin_tty: bool
     stdout_tty: bool
     color: bool
+    cwd: str
 
     def out(self, text: str | bytes) -> None: ...
 
@@ -262,11 +267,14 @@ class Session(Protocol):
     def write(self, path: str, data: bytes) -> None:
         """A new file, mode 0600, or one replaced atomically."""
 
-    def receive(self, path: str, chunks: Iterator[bytes], *, name: str) -> None:
-        """Extract a tar with drivers.copy's safe extractor: as `cp` does into an existing folder, or under a new name."""
+    def receive(self, path: str, chunks: Iterator[bytes], *, name: str = "") -> None:
+        """Extract a tar with drivers.copy's safe extractor: into the folder `path`; with `name`, or where no such folder
+        is, what it holds gets a new name. `-` passes the tar to standard output."""
 
-    def pack(self, path: str) -> Iterator[bytes]:
-        """A file or folder as a tar, for `cp` into a container; `-` passes standard input on."""
+    def pack(self, path: str, *, name: str = "") -> Iterator[bytes]:
+        """A file or folder as a tar, for `cp` into a container, under its own name or another; `-` passes standard input
+        on."""
 
-    def interact(self, stream: Stream, *, tty: bool, stdin: bool) -> int:
-        """Join the user's terminal to a stream (raw mode, window size, signals) until it ends; return its exit code."""
+    def interact(self, stream: Stream, *, tty: bool, stdin: bool, detachable: bool = False) -> int:
+        """Join the user's terminal to a stream (raw mode, window size) until it ends; return its exit code. With
+        `detachable`, Ctrl-P Ctrl-Q on a terminal leaves it, and 0 is returned."""

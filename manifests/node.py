@@ -1,6 +1,6 @@
 """The tree a manifest is read into: plain values that remember where they stand, and how they were written."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -54,10 +54,14 @@ def mapping(position: Position, **nodes: Node) -> MapNode:
     return MapNode({key: Entry(node.position, node) for key, node in nodes.items()}, position)
 
 
-def position_of(root: Node, path: str) -> Position:
+def position_at(root: Node, path: str) -> Position:
+    return position_of(root, paths.split(path))
+
+
+def position_of(root: Node, steps: Iterable[str | int]) -> Position:
     """Where the field stands; the nearest that is written where it is not written itself."""
     node, position = root, root.position
-    for step in paths.split(path):
+    for step in steps:
         if isinstance(node, MapNode) and isinstance(step, str) and step in node.entries:
             entry = node.entries[step]
             node, position = entry.node, entry.position

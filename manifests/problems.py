@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from resources import paths
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
@@ -27,6 +29,33 @@ class Problem:
         kind = "warning: " if self.warning else ""
         path = f"{self.path}: " if self.path else ""
         return f"{self.position}: {kind}{path}{self.message}"
+
+
+MAX_PROBLEMS = 500
+
+
+class Full(Exception):
+    """Enough is wrong: the rest is not looked at."""
+
+
+class Report:
+    """Collects problems, a bounded number of them: a hostile file must not cost more than its size."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def add(self, position: Position, steps: Iterable[str | int], message: str, *, warning: bool = False) -> None:
+        """Raises: Full."""
+        self.extend([Problem(position, paths.joined(steps), message, warning)])
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Raises: Full."""
+        for problem in problems:
+            if len(self.problems) >= MAX_PROBLEMS:
+                message = f"there are more than {MAX_PROBLEMS} problems; the rest is not looked at"
+                self.problems.append(Problem(problem.position, "", message))
+                raise Full
+            self.problems.append(problem)
 
 
 def in_order(problems: Iterable[Problem], files: Iterable[str]) -> tuple[Problem, ...]:

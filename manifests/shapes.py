@@ -4,7 +4,7 @@ Derived from the models, so that the language has one definition. Pydantic decid
 text is kept as written, where a short form may stand, and to which field an error belongs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -29,7 +29,8 @@ _SPECIAL = {
 class Leaf:
     kind: str
     """string, integer, boolean, words, or one of the language's own: text, size, duration, cpus, mode."""
-    adapter: TypeAdapter[Any]
+    validate: Callable[[Any], Any] | None = None
+    """Raises: pydantic.ValidationError. None where the kind says it all."""
     words: tuple[str, ...] = ()
 
 
@@ -69,6 +70,8 @@ class Form:
 class Field:
     shape: "Shape"
     required: bool
+    name: str
+    """In Python."""
 
 
 Shape: TypeAlias = Leaf | Many | Table | Either | Form
@@ -76,14 +79,14 @@ Shape: TypeAlias = Leaf | Many | Table | Either | Form
 
 @cache
 def form(model: type[Model]) -> Form:
-    return Form(model, {info.alias or name: _field(info) for name, info in model.model_fields.items()})
+    return Form(model, {info.alias or name: _field(name, info) for name, info in model.model_fields.items()})
 
 
-def _field(info: FieldInfo) -> Field:
+def _field(name: str, info: FieldInfo) -> Field:
     annotation: Any = info.annotation
     for mark in info.metadata:
         annotation = Annotated[annotation, mark]
-    return Field(_shape(annotation), info.is_required())
+    return Field(_shape(annotation), info.is_required(), name)
 
 
 def _shape(annotation: Any) -> Shape:
@@ -96,7 +99,8 @@ def _shape(annotation: Any) -> Shape:
         return Many(_shape(args[0]))
     if origin is dict:
         key = _shape(args[0])
-        assert isinstance(key, Leaf)
+        if not isinstance(key, Leaf):
+            raise TypeError(f"the keys of a map are scalars, not {args[0]}")
         return Table(key, _shape(args[1]))
     if origin is Annotated and isinstance(args[0], type) and issubclass(args[0], Model):
         return form(args[0])
@@ -109,19 +113,36 @@ def _union(options: list[Any]) -> Shape:
     shapes = [_shape(option) for option in options]
     forms = [shape for shape in shapes if isinstance(shape, Form)]
     leaves = [shape for shape in shapes if isinstance(shape, Leaf)]
-    assert len(forms) == len(leaves) == 1 and len(shapes) == 2, options
+    if len(shapes) != 2 or len(forms) != 1 or len(leaves) != 1:
+        raise TypeError(f"a union is of one model and one scalar, not {options}")
     return Either(forms[0], leaves[0])
 
 
 def _leaf(annotation: Any) -> Leaf:
-    adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=ConfigDict(strict=True, hide_input_in_errors=True))
     core, marks = annotation, []
     while get_origin(core) is Annotated:
         core, *more = get_args(core)
         marks += more
     special = [_SPECIAL.get(mark.func) for mark in marks if isinstance(mark, BeforeValidator)]  # type: ignore[arg-type]
     if special and special[0]:
-        return Leaf(special[0], adapter)
+        return Leaf(special[0], _validator(annotation))
     if get_origin(core) is Literal:
-        return Leaf("words", adapter, get_args(core))
-    return Leaf({bool: "boolean", int: "integer", str: "string"}[core], adapter)
+        return Leaf("words", None, get_args(core))
+    kind = {bool: "boolean", int: "integer", str: "string"}[core]
+    plain = kind == "boolean" or not marks
+    return Leaf(kind, None if plain else _validator(annotation))
+
+
+def _validator(annotation: Any) -> Callable[[Any], Any]:
+    try:
+        return _cached_validator(annotation)
+    except TypeError:  # a mark that cannot be hashed
+        return _new_validator(annotation)
+
+
+def _new_validator(annotation: Any) -> Callable[[Any], Any]:
+    adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=ConfigDict(strict=True, hide_input_in_errors=True))
+    return adapter.validate_python
+
+
+_cached_validator = cache(_new_validator)

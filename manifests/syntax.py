@@ -28,7 +28,13 @@ def syntax_problem(file: str, text: str, error: yaml.YAMLError) -> Problem:
         return Problem(Position(file), "", "cannot be read as YAML")
     position = Position(file, mark.line + 1, mark.column + 1)
     problem = str(getattr(error, "problem", None) or "cannot be read as YAML")
-    return Problem(position, "", _token(text, position) if "start any token" in problem else _worded(error, problem))
+    if _before(text, position).endswith("${"):
+        words = "inside [ ] and { } a text with ${…} has to be quoted; for a number, write the map on lines of its own"
+    elif "start any token" in problem:
+        words = _token(text, position)
+    else:
+        words = _worded(error, problem)
+    return Problem(position, "", words)
 
 
 def _worded(error: yaml.YAMLError, problem: str) -> str:
@@ -41,9 +47,13 @@ def _worded(error: yaml.YAMLError, problem: str) -> str:
 
 
 def _token(text: str, position: Position) -> str:
-    lines = text.split("\n")
-    line = lines[position.line - 1] if position.line <= len(lines) else ""
-    sign = line[position.column - 1 : position.column]
+    sign = _before(text, position)[-1:]
     if sign == "\t":
         return "a tab cannot indent; use spaces"
     return f"a text that begins with {sign or 'this sign'} has to be quoted"
+
+
+def _before(text: str, position: Position) -> str:
+    """The line up to and with the sign at the position."""
+    lines = text.split("\n")
+    return lines[position.line - 1][: position.column] if position.line <= len(lines) else ""

@@ -1,15 +1,25 @@
 """Config: files and values for containers, in clear."""
 
+from collections.abc import Iterator
+
 from pydantic import Field
 
-from resources.meta import Model
+from resources.meta import Checked, Conflict, Model
 from resources.scalars import Text
-from resources.secret import DataKey
+from resources.secret import DataKey, keys_twice
+from resources.words import LocalPath
 
 
-class ConfigSpec(Model):
+class ConfigSpec(Checked):
     data: dict[DataKey, Text] = Field(default_factory=dict)
-    files: dict[DataKey, str] = Field(default_factory=dict)
+    files: dict[DataKey, LocalPath] = Field(default_factory=dict)
+
+    @property
+    def key_names(self) -> frozenset[str]:
+        return frozenset((*self.data, *self.files))
+
+    def conflicts(self) -> Iterator[Conflict]:
+        yield from keys_twice(data=self.data, files=self.files)
 
 
 class ConfigContent(Model):

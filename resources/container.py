@@ -4,9 +4,11 @@ The models hold the canonical form: manifests.normalize has rewritten every shor
 else. A field that is None by default is the host's or the image's to fill.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StrictBool, model_validator
+from pydantic import AfterValidator, Field, StrictBool
 
 from resources.container_parts import (
     Dns,
@@ -23,8 +25,19 @@ from resources.container_parts import (
     Update,
     ValueFrom,
 )
-from resources.meta import Model, Name
+from resources.meta import Checked, Conflict, Model, Name, check_name
 from resources.scalars import Size, Text
+from resources.words import (
+    AbsolutePath,
+    Argument,
+    EnvName,
+    Group,
+    HostAddress,
+    Hostname,
+    ImageReference,
+    LocalPath,
+    User,
+)
 
 
 class ImageOf(Model):
@@ -33,13 +46,17 @@ class ImageOf(Model):
     name: Name
 
 
-def _env_name(value: str) -> str:
-    if not value or "=" in value or "\0" in value or not value.isprintable():
-        raise ValueError("the name of a variable is printable and has no '='")
+def _shared(value: str) -> str:
+    kind, colon, name = value.partition(":")
+    if value not in ("private", "host"):
+        if kind != "container" or not colon:
+            raise ValueError("is one of private, host and container:NAME")
+        check_name(name)
     return value
 
 
-EnvName = Annotated[str, AfterValidator(_env_name)]
+Shared = Annotated[str, AfterValidator(_shared)]
+"""Whose namespace."""
 
 
 class Dependency(Model):
@@ -48,27 +65,36 @@ class Dependency(Model):
     restart: StrictBool = False
 
 
-class ContainerSpec(Model):
-    image: ImageOf | str
-    entrypoint: tuple[str, ...] | None = None
-    command: tuple[str, ...] | None = None
-    working_dir: str | None = None
-    user: str | None = None
-    groups: tuple[str, ...] = ()
+class ContainerSpec(Checked):
+    image: ImageOf | ImageReference
+    """A reference, or {name: …} for an Image of these manifests."""
+    entrypoint: tuple[Argument, ...] | None = None
+    """Absent: the image's; [] is none. Setting it drops the image's command."""
+    command: tuple[Argument, ...] | None = None
+    working_dir: AbsolutePath | None = None
+    user: User | None = None
+    """Name or number, with an optional group: "101:101"."""
+    groups: tuple[Group, ...] = ()
     env: dict[EnvName, ValueFrom | Text] = Field(default_factory=dict)
-    env_file: tuple[str, ...] = ()
-    hostname: str | None = None
+    env_file: tuple[LocalPath, ...] = ()
+    """Files of NAME=value lines, relative to the manifest."""
+    hostname: Hostname | None = None
     mounts: tuple[Mount, ...] = ()
     networks: tuple[NetworkAttachment, ...] = (NetworkAttachment(name="bridge"),)
     ports: tuple[Port, ...] = ()
     dns: Dns = Dns()
-    extra_hosts: dict[str, str] = Field(default_factory=dict)
+    extra_hosts: dict[Hostname, HostAddress] = Field(default_factory=dict)
+    """Names for /etc/hosts: an address, or host-gateway."""
     depends_on: tuple[Dependency, ...] = ()
+    """Gates starting: a name, or {container, condition: started | healthy | completed, restart}."""
     resources: Resources = Resources()
     ulimits: dict[str, Ulimit] = Field(default_factory=dict)
+    """By name: nofile, nproc, core, …"""
     restart: Restart = Restart()
     health: Health | Literal["none"] | None = None
+    """A probe (exec, http or tcp); none drops the image's."""
     state: Literal["running", "paused", "stopped", "created"] | None = None
+    """Absent: running at first, then a stop by hand is respected."""
     auto_remove: StrictBool = False
     stop: Stop = Stop()
     update: Update = Update()
@@ -78,21 +104,45 @@ class ContainerSpec(Model):
     tty: StrictBool = False
     stdin: StrictBool = False
     shm_size: Size = 64 * 1024 * 1024
-    pid: str = "private"
-    ipc: str = "private"
+    pid: Shared = "private"
+    ipc: Shared = "private"
     uts: Literal["private", "host"] = "private"
     cgroupns: Literal["private", "host"] = "private"
-    snapshotter: str | None = None
+    snapshotter: Name | None = None
 
-    @model_validator(mode="after")
-    def _alone(self) -> Self:
-        special = [n for n in self.networks if n.name in ("host", "none") or n.container]
-        if special and len(self.networks) > 1:
-            raise ValueError("networks: host, none and {container: …} stand alone")
-        if special and self.ports:
-            raise ValueError("ports: not with the networks host, none or {container: …}")
-        targets = [mount.target for mount in self.mounts]
-        double = next((t for t in targets if targets.count(t) > 1), None)
-        if double:
-            raise ValueError(f"mounts: two mounts have the target {double}")
-        return self
+    def conflicts(self) -> Iterator[Conflict]:
+        for number, network in enumerate(self.networks):
+            if network.special and len(self.networks) > 1:
+                yield ("networks", number), "host, none and {container: …} stand alone"
+        if self.ports and any(network.special for network in self.networks):
+            yield ("ports",), "not with the networks host, none or {container: …}"
+        yield from self._mounts_apart()
+        yield from _twice("networks", [network.name for network in self.networks], "the network {}")
+        yield from _twice("dependsOn", [other.container for other in self.depends_on], "the container {}")
+        yield from _twice("ports", [_published(port) for port in self.ports], "the host's {}")
+
+    def _mounts_apart(self) -> Iterator[Conflict]:
+        yield from _twice("mounts", [mount.target for mount in self.mounts], "the target {}")
+        files = {mount.target for mount in self.mounts if mount.key is not None}
+        for number, mount in enumerate(self.mounts):
+            parents = (str(parent) for parent in PurePosixPath(mount.target).parents)
+            file = next((parent for parent in parents if parent in files), None)
+            if file is not None:
+                yield ("mounts", number, "target"), f"lies below {file}, where another mount puts a file"
+
+
+def _twice(field: str, values: list[str | None], what: str) -> Iterator[Conflict]:
+    seen: set[str] = set()
+    for number, value in enumerate(values):
+        if value is None:
+            continue
+        if value in seen:
+            yield (field, number), f"{what.format(value)} stands twice"
+        seen.add(value)
+
+
+def _published(port: Port) -> str | None:
+    if port.host is None:
+        return None
+    address = f" at {port.address}" if port.address else ""
+    return f"port {port.host}/{port.protocol}{address}"

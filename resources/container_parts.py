@@ -1,66 +1,45 @@
 """The parts of a Container's spec, each a frozen model with its defaults."""
 
-import ipaddress
-import re
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StrictBool, model_validator
+from pydantic import Field, StrictBool
 
-from resources.meta import Model, Name
-from resources.scalars import Cpus, Duration, FileMode, Size, Text
+from resources.meta import Checked, Conflict, Model, Name
+from resources.scalars import MAX_INTEGER, Cpus, Duration, FileMode, Size, Text
+from resources.secret import DataKey
+from resources.words import (
+    AbsolutePath,
+    Address,
+    Argument,
+    Cpuset,
+    Device,
+    DnsName,
+    DnsOption,
+    Hostname,
+    Id,
+    InnerPath,
+    Ipv4,
+    Ipv6,
+    Mac,
+    PortNumber,
+    Signal,
+    UrlPath,
+)
 
-_MAC = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}")
-
-
-def _absolute(value: str) -> str:
-    parts = value.split("/")
-    if not value.startswith("/") or ".." in parts or "\0" in value or not value.isprintable():
-        raise ValueError("must be an absolute path without '..' or control characters")
-    return "/" + "/".join(part for part in parts if part not in ("", "."))
-
-
-def _inside(value: str) -> str:
-    if value.startswith("/") or ".." in value.split("/") or "\0" in value or not value.isprintable():
-        raise ValueError("must be a relative path without '..' or control characters")
-    return value
-
-
-def _ipv4(value: str) -> str:
-    return str(ipaddress.IPv4Address(value))
-
-
-def _ipv6(value: str) -> str:
-    return str(ipaddress.IPv6Address(value))
+MAX_COUNT = 2**31 - 1
 
 
-def _address(value: str) -> str:
-    return str(ipaddress.ip_address(value))
-
-
-def _mac(value: str) -> str:
-    if _MAC.fullmatch(value) is None or int(value[:2], 16) & 1:
-        raise ValueError('must be a unicast MAC address such as "02:42:0a:2a:00:0a"')
-    return value.lower()
-
-
-AbsolutePath = Annotated[str, AfterValidator(_absolute)]
-InnerPath = Annotated[str, AfterValidator(_inside)]
-PortNumber = Annotated[int, Field(ge=1, le=65535)]
-Id = Annotated[int, Field(ge=0, le=2**31 - 1)]
-
-
-class ValueFrom(Model):
+class ValueFrom(Checked):
     """A value kept elsewhere: one key of a Secret or Config."""
 
     secret: Name | None = None
     config: Name | None = None
-    key: str
+    key: DataKey
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
+    def conflicts(self) -> Iterator[Conflict]:
         if (self.secret is None) == (self.config is None):
-            raise ValueError("say exactly one of secret and config")
-        return self
+            yield (), "say exactly one of secret and config"
 
 
 class TmpfsMount(Model):
@@ -73,10 +52,21 @@ class ImageMount(Model):
 
 
 class SignalChange(Model):
-    signal: str
+    signal: Signal
 
 
-class Mount(Model):
+_SOURCES = {
+    "volume": {"read_only", "sub_path", "copy_up"},
+    "bind": {"read_only", "propagation", "create"},
+    "tmpfs": {"read_only"},
+    "secret": {"key", "mode", "uid", "gid", "on_change"},
+    "config": {"key", "mode", "uid", "gid", "on_change"},
+    "image": {"sub_path"},
+}
+"""What a mount may come from, and the fields that have a meaning for each."""
+
+
+class Mount(Checked):
     """Exactly one of volume, bind, tmpfs, secret, config, image says where from."""
 
     volume: Name | None = None
@@ -87,63 +77,61 @@ class Mount(Model):
     image: ImageMount | None = None
     target: AbsolutePath
     read_only: StrictBool = False
+    """Volume, bind and tmpfs; secrets, configs and images always are."""
     sub_path: InnerPath | None = None
+    """Volume and image: a folder of it instead of the whole."""
     copy_up: StrictBool = True
+    """Volume: the image's content at the target goes into the volume while it is empty."""
     propagation: Literal["rprivate", "private", "rshared", "shared", "rslave", "slave"] = "rprivate"
     create: StrictBool = False
-    key: str | None = None
+    """Bind: make the folder when it is missing."""
+    key: DataKey | None = None
+    """Secret and config: one key as a file; absent, a folder with a file a key."""
     mode: FileMode | None = None
+    """Quoted, as in "0400"."""
     uid: Id = 0
     gid: Id = 0
     on_change: Literal["none", "restart"] | SignalChange = "none"
+    """Secret and config: what a change of content does: none, restart or {signal: SIGHUP}."""
 
     @property
     def source(self) -> str:
         """Which of the six it is."""
-        return next(s for s in ("volume", "bind", "tmpfs", "secret", "config", "image") if getattr(self, s) is not None)
+        return next(name for name in _SOURCES if getattr(self, name) is not None)
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        names = ("volume", "bind", "tmpfs", "secret", "config", "image")
-        given = [n for n in names if getattr(self, n) is not None]
+    def conflicts(self) -> Iterator[Conflict]:
+        given = [name for name in _SOURCES if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError("say exactly one of volume, bind, tmpfs, secret, config and image")
+            yield (), "say exactly one of volume, bind, tmpfs, secret, config and image"
+            return
         if self.target == "/":
-            raise ValueError("target: the root itself cannot be mounted over")
-        allowed = {
-            "volume": {"read_only", "sub_path", "copy_up"},
-            "bind": {"read_only", "propagation", "create"},
-            "tmpfs": {"read_only"},
-            "secret": {"key", "mode", "uid", "gid", "on_change"},
-            "config": {"key", "mode", "uid", "gid", "on_change"},
-            "image": {"sub_path"},
-        }[given[0]] | {given[0], "target"}
-        other = [n for n in sorted(self.changed_fields()) if n not in allowed]
-        if other:
-            alias = type(self).model_fields[other[0]].alias or other[0]
-            raise ValueError(f"{alias}: has no meaning for a {given[0]} mount")
-        return self
+            yield ("target",), "the root itself cannot be mounted over"
+        allowed = _SOURCES[given[0]] | {given[0], "target"}
+        for name in sorted(self.changed_fields() - allowed):
+            yield (type(self).model_fields[name].alias or name,), f"has no meaning for a {given[0]} mount"
 
 
-class NetworkAttachment(Model):
+class NetworkAttachment(Checked):
+    """One network the container is on, or another container's sandbox."""
+
     name: Name | None = None
     container: Name | None = None
-    aliases: tuple[str, ...] = ()
-    ipv4: Annotated[str, AfterValidator(_ipv4)] | None = None
-    ipv6: Annotated[str, AfterValidator(_ipv6)] | None = None
-    mac: Annotated[str, AfterValidator(_mac)] | None = None
+    aliases: tuple[Hostname, ...] = ()
+    ipv4: Ipv4 | None = None
+    ipv6: Ipv6 | None = None
+    mac: Mac | None = None
     default_route: StrictBool = False
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
+    @property
+    def special(self) -> bool:
+        """Stands alone: the host's network, none, another's sandbox."""
+        return self.container is not None or self.name in ("host", "none")
+
+    def conflicts(self) -> Iterator[Conflict]:
         if (self.name is None) == (self.container is None):
-            raise ValueError("say exactly one of name and container")
-        if (self.container or self.name in ("host", "none")) and self.model_fields_set - {
-            "name",
-            "container",
-        }:
-            raise ValueError("aliases, addresses and defaultRoute have no meaning for host, none or {container: …}")
-        return self
+            yield (), "say exactly one of name and container"
+        elif self.special and self.changed_fields() - {"name", "container"}:
+            yield (), "aliases, addresses and defaultRoute have no meaning for host, none or {container: …}"
 
 
 class Port(Model):
@@ -151,78 +139,95 @@ class Port(Model):
 
     container: PortNumber
     host: PortNumber | None = None
-    address: Annotated[str, AfterValidator(_address)] | None = None
+    address: Address | None = None
     protocol: Literal["tcp", "udp"] = "tcp"
 
 
 class Dns(Model):
-    servers: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
-    search: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
+    servers: tuple[Address, ...] = ()
+    search: tuple[DnsName, ...] = ()
+    options: tuple[DnsOption, ...] = ()
 
 
-class Resources(Model):
+class Resources(Checked):
     memory: Size | None = None
     memory_reservation: Size | None = None
     swap: Size | None = None
+    """In addition to memory."""
     cpus: Cpus | None = None
     cpu_shares: Annotated[int, Field(ge=2, le=262144)] | None = None
-    cpuset: Annotated[str, Field(pattern=r"^\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*$")] | None = None
-    pids: Annotated[int, Field(ge=1)] = 2048
+    cpuset: Cpuset | None = None
+    pids: Annotated[int, Field(ge=1, le=2**22)] = 2048
     io_weight: Annotated[int, Field(ge=1, le=1000)] | None = None
     oom_score_adj: Annotated[int, Field(ge=-1000, le=1000)] = 0
     rootfs: Size | None = None
 
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.memory is None:
+            if self.swap is not None:
+                yield ("swap",), "is in addition to memory, which is not limited"
+        elif self.memory_reservation is not None and self.memory_reservation > self.memory:
+            yield ("memoryReservation",), "is more than memory"
 
-class Ulimit(Model):
-    soft: Annotated[int, Field(ge=-1)]
-    hard: Annotated[int, Field(ge=-1)]
+
+class Ulimit(Checked):
+    """-1 is no limit."""
+
+    soft: Annotated[int, Field(ge=-1, le=MAX_INTEGER)]
+    hard: Annotated[int, Field(ge=-1, le=MAX_INTEGER)]
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.hard >= 0 and not 0 <= self.soft <= self.hard:
+            yield ("soft",), "is more than hard"
 
 
-class Backoff(Model):
+class Backoff(Checked):
     initial: Duration = 100
     max: Duration = 30_000
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.initial > self.max:
+            yield ("initial",), "is longer than max"
 
 
 class Restart(Model):
     policy: Literal["always", "on-failure", "unless-stopped", "never"] = "never"
-    max_retries: Annotated[int, Field(ge=0)] = 0
+    max_retries: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
     """0 is no limit."""
     backoff: Backoff = Backoff()
 
 
 class HttpProbe(Model):
     port: PortNumber
-    path: Annotated[str, Field(pattern=r"^/[\x21-\x7e]*$")] = "/"
+    path: UrlPath = "/"
 
 
 class TcpProbe(Model):
     port: PortNumber
 
 
-class Health(Model):
-    exec: tuple[str, ...] | None = None
+class Health(Checked):
+    exec: tuple[Argument, ...] | None = None
     http: HttpProbe | None = None
     tcp: TcpProbe | None = None
     interval: Duration = 30_000
     timeout: Duration = 5_000
-    retries: Annotated[int, Field(ge=1)] = 3
+    retries: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 3
     start_period: Duration = 0
     on_failure: Literal["none", "restart"] = "none"
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
+    def conflicts(self) -> Iterator[Conflict]:
         if sum(probe is not None for probe in (self.exec, self.http, self.tcp)) != 1:
-            raise ValueError("say exactly one of exec, http and tcp")
+            yield (), "say exactly one of exec, http and tcp"
         if self.exec is not None and not self.exec:
-            raise ValueError("exec: needs a command")
-        if self.interval <= 0 or self.timeout <= 0:
-            raise ValueError("interval and timeout must be more than 0")
-        return self
+            yield ("exec",), "needs a command"
+        for name in ("interval", "timeout"):
+            if getattr(self, name) <= 0:
+                yield (name,), "must be more than 0"
 
 
 class Stop(Model):
-    signal: str | None = None
+    signal: Signal | None = None
     """None: the image's, or SIGTERM."""
     timeout: Duration = 10_000
 
@@ -254,7 +259,7 @@ class Security(Model):
     seccomp: str = "default"
     apparmor: str = "default"
     user_namespace: Literal["host", "auto"] | UserNamespaceSize = "host"
-    devices: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
     sysctls: dict[str, Text] = Field(default_factory=dict)
     dangerous: tuple[str, ...] = ()
 

@@ -2,12 +2,14 @@
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
+from resources import paths
 from resources.kinds import Kind
 from resources.scalars import Text
 
@@ -29,6 +31,8 @@ def check_label_key(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(check_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"})]
 LabelKey = Annotated[str, AfterValidator(check_label_key)]
+Conflict: TypeAlias = tuple[tuple[str | int, ...], str]
+"""(steps to the field, by JSON names; what is wrong). No steps: it concerns the whole."""
 
 
 class Model(BaseModel):
@@ -65,6 +69,23 @@ class Model(BaseModel):
     def full(self) -> dict[str, Any]:
         """The JSON form with every default filled in."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+class Checked(Model):
+    """A model whose fields must also agree with each other.
+
+    `conflicts` of a spec (not of a part of one) must hold for any subset of the fields: manifests.decode asks it of what is
+    right in a spec when some of it is wrong. It reads no required field.
+    """
+
+    def conflicts(self) -> Iterator[Conflict]:
+        yield from ()
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        for steps, message in self.conflicts():
+            raise ValueError(f"{paths.joined(steps)}: {message}" if steps else message)
+        return self
 
 
 class Ref(Model):

@@ -1,30 +1,33 @@
 """Network: what containers are attached to."""
 
-import ipaddress
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import Field, StrictBool
 
-from resources.meta import Model
+from resources.meta import Checked, Conflict, Model
 from resources.scalars import Text
+from resources.words import Address, Cidr
 
 
-def _subnet(value: str) -> str:
-    return str(ipaddress.ip_network(value))
-
-
-def _address(value: str) -> str:
-    return str(ipaddress.ip_address(value))
-
-
-Cidr = Annotated[str, AfterValidator(_subnet)]
-
-
-class Subnet(Model):
+class Subnet(Checked):
     subnet: Cidr
-    gateway: Annotated[str, AfterValidator(_address)] | None = None
+    gateway: Address | None = None
     ip_range: Cidr | None = None
-    reserved: tuple[str, ...] = ()
+    reserved: tuple[Address, ...] = ()
+
+    def conflicts(self) -> Iterator[Conflict]:
+        subnet = ip_network(self.subnet)
+        if self.gateway is not None and ip_address(self.gateway) not in subnet:
+            yield ("gateway",), f"is not in {subnet}"
+        if self.ip_range is not None:
+            low, high = ip_network(self.ip_range)[0], ip_network(self.ip_range)[-1]
+            if low not in subnet or high not in subnet:
+                yield ("ipRange",), f"is not in {subnet}"
+        for number, address in enumerate(self.reserved):
+            if ip_address(address) not in subnet:
+                yield ("reserved", number), f"is not in {subnet}"
 
 
 class Ipam(Model):
@@ -32,7 +35,7 @@ class Ipam(Model):
     options: dict[str, Text] = Field(default_factory=dict)
 
 
-class NetworkSpec(Model):
+class NetworkSpec(Checked):
     driver: Literal["bridge", "host", "none", "macvlan", "ipvlan", "overlay", "cni", "remote"] = "bridge"
     subnets: tuple[Subnet, ...] = ()
     ipam: Ipam = Ipam()
@@ -42,3 +45,8 @@ class NetworkSpec(Model):
     mtu: Annotated[int, Field(ge=68, le=65535)] | None = None
     dns: StrictBool = True
     options: dict[str, Text] = Field(default_factory=dict)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.driver in ("host", "none"):
+            for name in sorted(self.changed_fields() - {"driver"}):
+                yield (name,), f"has no meaning for the driver {self.driver}"

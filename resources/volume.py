@@ -1,12 +1,13 @@
 """Volume: data with a life of its own."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import Field, StrictBool
 
-from resources.container_parts import AbsolutePath, Id
-from resources.meta import Model, Name
+from resources.meta import Checked, Conflict, Model, Name
 from resources.scalars import FileMode, Size, Text
+from resources.words import AbsolutePath, Id, LocalPath
 
 
 class VolumeOwner(Model):
@@ -19,23 +20,27 @@ class PopulateImage(Model):
     name: Name
 
 
-class Populate(Model):
-    archive: str | None = None
+class Populate(Checked):
+    """Content for the volume, put there once, while it is empty."""
+
+    archive: LocalPath | None = None
     image: PopulateImage | None = None
     path: AbsolutePath | None = None
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
+    def conflicts(self) -> Iterator[Conflict]:
         if (self.archive is None) == (self.image is None):
-            raise ValueError("say exactly one of archive and image")
-        return self
+            yield (), "say exactly one of archive and image"
+        elif self.archive is not None and self.path is not None:
+            yield ("path",), "has a meaning only beside image"
 
 
 class VolumeSpec(Model):
     driver: Literal["local", "tmpfs", "nfs", "btrfs", "remote"] = "local"
     size: Annotated[Size, Field(ge=1)] | None = None
+    """Enforced where the driver can; refused with a reason where it cannot."""
     owner: VolumeOwner = VolumeOwner()
     populate: Populate | None = None
     reclaim: Literal["retain", "delete"] = "retain"
+    """What deleting the object does to the data; what is retained the same namespace/name takes back."""
     snapshot_on_apply: StrictBool = False
     options: dict[str, Text] = Field(default_factory=dict)

@@ -62,10 +62,10 @@ class Engine:
 
     @property
     def pid(self) -> int | None:
-        """The process that answers on the engine's socket."""
+        """The engine: the process that answers on the socket for commands."""
         with socket.socket(socket.AF_UNIX) as connection:
             try:
-                connection.connect(str(self.run_root / "lading.sock"))
+                connection.connect(str(self.run_root / "command.sock"))
             except OSError:
                 return None
             answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

@@ -6,7 +6,11 @@
 /allocations/<pool>/<value>             who holds it and as what: unique, so a value belongs to one holder
 /held/<uid>/<pool>/<slot>               the value held: unique, so a slot of a holder has one value
 /revisions/<number>                     one apply's record, never changed
+/undo/<number>/<kind>/<uid>             an object as it was before that apply
 /revision                               the number of the current one
+/changed                                empty; its `mod_revision` says when objects last changed
+/staged/<number>                        one operation of a commit too large for a transaction; nothing until
+/pending                                is there: the commit is made, and is carried out before anything else is
 """
 
 import json
@@ -25,7 +29,12 @@ from resources.object import Object, decode_object, encode_object
 OBJECTS = "/objects/"
 STATUS = "/status/"
 REVISIONS = "/revisions/"
+UNDO = "/undo/"
 CURRENT_REVISION = "/revision"
+CHANGED = "/changed"
+STAGED = "/staged/"
+PENDING = "/pending"
+ALLOCATIONS = "/allocations/"
 
 
 def object_key(key: Key) -> str:
@@ -41,7 +50,7 @@ def name_key(ref: Ref) -> str:
 
 
 def allocation_key(pool: str, value: str) -> str:
-    return f"/allocations/{_part(pool)}/{_part(value)}"
+    return f"{pool_prefix(pool)}{_part(value)}"
 
 
 def held_prefix(uid: str) -> str:
@@ -54,6 +63,18 @@ def held_key(uid: str, pool: str, slot: str) -> str:
 
 def revision_key(number: int) -> str:
     return f"{REVISIONS}{number:012d}"
+
+
+def undo_prefix(number: int) -> str:
+    return f"{UNDO}{number:012d}/"
+
+
+def staged_key(number: int) -> str:
+    return f"{STAGED}{number:012d}"
+
+
+def pool_prefix(pool: str) -> str:
+    return f"{ALLOCATIONS}{_part(pool)}/"
 
 
 def parts(key: str) -> list[str]:
@@ -87,6 +108,10 @@ def load_object(entry: Entry) -> Object:
         raise DataLoss(
             f"the store's entry {entry.key} is no object this version can read", hint="run the version that wrote it"
         ) from error
+
+
+def dump_status(status: Status) -> bytes:
+    return dump(status.model_dump(mode="json", exclude_defaults=True))
 
 
 def load_status(entry: Entry) -> Status | None:

@@ -43,29 +43,37 @@ class Extracted:
     dropped_xattrs: Counter[str] = field(default_factory=Counter)
 
 
-def extract(reader: TarReader, directory: Path, lower: Sequence[Path] | None, limits: Limits = DEFAULT) -> Extracted:
+def extract(
+    reader: TarReader,
+    directory: Path,
+    lower: Sequence[Path] | None,
+    limits: Limits = DEFAULT,
+    *,
+    whiteouts: bool = True,
+) -> Extracted:
     """Extract every entry. `lower`: the folders of the layers below, uppermost first; () for the lowest layer, None when
-    they are not known yet.
+    they are not known yet. Without `whiteouts` it is no layer: names like theirs are plain names.
 
     Raises: NeedsLower when `lower` is None and the layer cannot be understood without; InvalidArgument naming the entry;
     ResourceExhausted.
     """
-    extractor = _Extractor(directory, lower, limits)
+    extractor = _Extractor(directory, lower, limits, whiteouts)
     try:
         return extractor.run(reader)
     finally:
         extractor.close()
 
 
-def _kept(name: bytes) -> bool:
+def is_kept(name: bytes) -> bool:
     return name == b"security.capability" or (
         name.startswith(b"user.") and not name.startswith(b"user.overlay.") and len(name) > 5
     )
 
 
 class _Extractor:
-    def __init__(self, directory: Path, lower: Sequence[Path] | None, limits: Limits) -> None:
+    def __init__(self, directory: Path, lower: Sequence[Path] | None, limits: Limits, whiteouts: bool) -> None:
         self._directories = Directories(directory, lower, limits)
+        self._whiteouts = whiteouts
         self._limits = limits
         self._result = Extracted()
         self._times: dict[bytes, int] = {}
@@ -90,11 +98,11 @@ class _Extractor:
     def _one(self, entry: Entry, reader: TarReader) -> None:
         path = clean(entry.name, self._limits)
         *folders, base = path.split(b"/")
-        if any(part.startswith(META) for part in folders):
+        if self._whiteouts and any(part.startswith(META) for part in folders):
             return  # what aufs kept for itself
-        if any(part.startswith(WHITEOUT) for part in folders):
+        if self._whiteouts and any(part.startswith(WHITEOUT) for part in folders):
             raise InvalidArgument(f"{printable(entry.name)}: a folder named like a whiteout")
-        if base.startswith(WHITEOUT):
+        if self._whiteouts and base.startswith(WHITEOUT):
             self._whiteout(path, base, entry)
         elif not path:
             self._root(entry)
@@ -190,8 +198,7 @@ class _Extractor:
         else:
             os.mknod(name, _NODES[entry.type] | 0o600, os.makedev(entry.major, entry.minor), dir_fd=parent)
             os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
-            # Nobody else is in this folder, and a node is not a link: the name is the node.
-            os.chmod(name, entry.mode, dir_fd=parent)
+            _set_mode(parent, name, entry.mode)
             self._drop(entry)
             self._touch(parent, name, entry)
 
@@ -252,7 +259,7 @@ class _Extractor:
             os.fchown(fd, status.st_uid, status.st_gid)
             os.fchmod(fd, stat.S_IMODE(status.st_mode))
             for attribute in os.listxattr(source):
-                if _kept(os.fsencode(attribute)):
+                if is_kept(os.fsencode(attribute)):
                     os.setxattr(fd, attribute, os.getxattr(source, attribute))
             os.utime(fd, ns=(status.st_mtime_ns, status.st_mtime_ns))
         finally:
@@ -264,7 +271,7 @@ class _Extractor:
 
     def _xattrs(self, fd: int, entry: Entry) -> None:
         for name, value in entry.xattrs.items():
-            if not _kept(name) or len(name) > 255 or len(value) > self._limits.max_xattr:
+            if not is_kept(name) or len(name) > 255 or len(value) > self._limits.max_xattr:
                 self._result.dropped_xattrs[printable(name)] += 1
                 continue
             try:
@@ -303,6 +310,15 @@ class _Extractor:
                         os.utime(fd, ns=(mtime, mtime))
                     finally:
                         os.close(fd)
+
+
+def _set_mode(parent: int, name: bytes, mode: int) -> None:
+    """chmod of a node, which is not opened for it, and of nothing that a link leads to: chmod follows links."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
 
 
 def _no_target(entry: Entry) -> InvalidArgument:

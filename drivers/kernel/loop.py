@@ -12,7 +12,8 @@ from pathlib import Path
 from resources.errors import ResourceExhausted, Unsupported
 
 _CONTROL = Path("/dev/loop-control")
-_GET_FREE, _CONFIGURE, _SET_CAPACITY = 0x4C82, 0x4C0A, 0x4C07
+_GET_FREE, _CONFIGURE, _SET_CAPACITY, _GET_STATUS = 0x4C82, 0x4C0A, 0x4C07, 0x4C05
+_STATUS_SIZE = 232
 _MAJOR = 7
 _AUTOCLEAR = 4
 _NAME_SIZE = 64
@@ -33,6 +34,8 @@ def available() -> str:
 def attached(file: Path) -> Iterator[Path]:
     """A loop device of `file`, to be mounted within: it lasts as long as the mount, or till here without one.
 
+    A device that has the file already is taken again: two of them, each mounted, would destroy the file system.
+
     Raises: Unsupported when there are no loop devices, ResourceExhausted when none is free.
     """
     reason = available()
@@ -40,13 +43,25 @@ def attached(file: Path) -> Iterator[Path]:
         raise Unsupported(reason, hint="`lading doctor` tells what this kernel lacks")
     backing = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        device, path = _configured(backing, file)
+        device, path = _present(backing) or _configured(backing, file)
     finally:
         os.close(backing)
     try:
         yield path
     finally:
         os.close(device)
+
+
+def is_attached(file: Path) -> bool:
+    """Whether a loop device has the file, for a mount in any namespace."""
+    backing = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        found = _present(backing)
+    finally:
+        os.close(backing)
+    if found:
+        os.close(found[0])
+    return found is not None
 
 
 def refresh(device: Path) -> None:
@@ -56,6 +71,26 @@ def refresh(device: Path) -> None:
         fcntl.ioctl(fd, _SET_CAPACITY)
     finally:
         os.close(fd)
+
+
+def _present(backing: int) -> tuple[int, Path] | None:
+    status = os.fstat(backing)
+    for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
+        path = Path("/dev") / entry.parts[3]
+        try:
+            device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
+        info = bytearray(_STATUS_SIZE)
+        try:
+            # Open, it stays: only now is it told for certain whose it is.
+            fcntl.ioctl(device, _GET_STATUS, info)
+            if struct.unpack_from("=2Q", info) == (status.st_dev, status.st_ino):
+                return device, path
+        except OSError:
+            pass
+        os.close(device)
+    return None
 
 
 def _configured(backing: int, file: Path) -> tuple[int, Path]:

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from resources.errors import EngineError, FailedPrecondition, ResourceExhausted,
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
-_MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 429, 430, 431, 432
+_OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _MOUNT_SETATTR = 428, 429, 430, 431, 432, 442
+_OPEN_TREE_CLONE, _AT_EMPTY_PATH, _AT_RECURSIVE = 1, 0x1000, 0x8000
 _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
 _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
@@ -28,7 +30,7 @@ _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 _PAGE = 4096
 
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 32, 4096, 16384
-_PER_MOUNT = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024, "nodiratime": 2048}
+_PER_MOUNT = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "remount": 32, "noatime": 1024, "nodiratime": 2048}
 """The mount flags; the attribute bits of fsmount(2) are the same for the first four."""
 _ATTR_NOATIME, _ATTR_NODIRATIME = 0x10, 0x80
 _PROPAGATION = {"private": 1 << 18, "slave": 1 << 19, "shared": 1 << 20, "unbindable": 1 << 17}
@@ -74,6 +76,26 @@ def mount(description: Mount, target: Path) -> None:
     _propagate(description.options, target)
 
 
+def bind_descriptor(fd: int, target: Path, options: tuple[str, ...]) -> None:
+    """Bind what `fd` is open on (with what is mounted below it) on `target`: no path of the source is looked at again.
+
+    Options and propagation hold for all of it, and from the first moment: the copy is dressed before it is attached.
+
+    Raises: as `mount`; Unsupported before 5.12.
+    """
+    flags, _ = _split(options)
+    propagation = next((_PROPAGATION[o.removeprefix("r")] for o in options if o.removeprefix("r") in _PROPAGATION), 0)
+    with _reported(Mount("bind", os.readlink(f"/proc/self/fd/{fd}"), options), target), ExitStack() as stack:
+        try:
+            tree = _call(_OPEN_TREE, fd, b"", _OPEN_TREE_CLONE | _AT_EMPTY_PATH | _AT_RECURSIVE | os.O_CLOEXEC)
+            stack.callback(os.close, tree)
+            attributes = struct.pack("=4Q", _attributes(flags), 0, propagation, 0)
+            _call(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, attributes, len(attributes))
+            _call(_MOVE_MOUNT, tree, b"", -100, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+        except _NotByFsopen:
+            raise OSError(errno.ENOSYS, "the kernel is older than 5.12") from None
+
+
 def unmount(target: Path, *, detach: bool = True) -> None:
     """Unmount what is on `target`; nothing there is fine. With `detach` users of it do not hold it up.
 
@@ -84,6 +106,21 @@ def unmount(target: Path, *, detach: bool = True) -> None:
         code = ctypes.get_errno()
         if code not in (errno.EINVAL, errno.ENOENT):
             raise FailedPrecondition(f"cannot unmount {target}: {os.strerror(code)}", hint="see who uses it: fuser -m")
+
+
+def overlay_by_layer() -> bool:
+    """Whether this kernel takes the layers of an overlay one by one (`lowerdir+`, 6.8)."""
+    try:
+        context = _call(_FSOPEN, b"overlay", _FSOPEN_CLOEXEC)
+    except (_NotByFsopen, OSError):
+        return False
+    try:
+        _configure(context, "lowerdir+", "/")
+    except OSError:
+        return False
+    finally:
+        os.close(context)
+    return True
 
 
 def mounts() -> tuple[MountInfo, ...]:

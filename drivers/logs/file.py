@@ -29,6 +29,8 @@ class FileLogs:
 
     def __init__(self, root: Path, run_root: Path) -> None:
         self._layout = Layout(root.absolute(), run_root.absolute())
+        self._asked: dict[str, int] = {}
+        """Inode of the renamed file for which conmon was asked to open a new one."""
 
     def read(
         self,
@@ -43,7 +45,7 @@ class FileLogs:
         entries = _Joined()
         with _Chain(current) as chain:
             if tail is not None:
-                yield from _since(_tail(chain, entries, tail), since)
+                yield from _since(_tail(chain, entries, tail, ends=not follow), since)
             while True:
                 # Asked before reading: what was written before the end is then still read.
                 last = not follow or (stopped is not None and stopped())
@@ -52,6 +54,14 @@ class FileLogs:
                     yield from _since(entries.rest(), since)
                     return
                 time.sleep(_POLL)
+
+    def size(self, task_id: str) -> int:
+        current = self._layout.log(task_id)
+        # Renamed and not yet made anew, conmon still writes to what is log.1 now.
+        for path in (current, _numbered(current, 1)):
+            with contextlib.suppress(FileNotFoundError):
+                return path.stat().st_size
+        return 0
 
     def rotate(self, task_id: str, *, max_size: int, max_files: int) -> bool:
         current = self._layout.log(task_id)
@@ -62,16 +72,21 @@ class FileLogs:
             if current.stat().st_size <= max_size:
                 return False
         except FileNotFoundError:
-            # Renamed before a crash, and conmon was not told: it still writes to what is log.1 now.
-            if not _numbered(current, 1).exists():
+            # Renamed before a crash, and conmon was not told: it still writes to what is log.1 now. Asked twice it would
+            # put a second new file over the first one, and what that has with it.
+            renamed = _inode(_numbered(current, 1))
+            if renamed is None or self._asked.get(task_id) == renamed:
                 return False
         else:
             for number in range(_count(current), 0, -1):
                 os.rename(_numbered(current, number), _numbered(current, number + 1))
             os.rename(current, _numbered(current, 1))
+            self._asked.pop(task_id, None)
         with contextlib.suppress(FailedPrecondition):  # it has just ended
+            renamed = _inode(_numbered(current, 1))
             reopen_log(bundle)
-            # Asked twice conmon would make a second new file over the first one.
+            if renamed is not None:
+                self._asked[task_id] = renamed
             deadline = time.monotonic() + _REOPEN_PATIENCE
             while not current.exists() and time.monotonic() < deadline:
                 time.sleep(0.001)
@@ -81,6 +96,7 @@ class FileLogs:
 
     def delete(self, task_id: str) -> None:
         current = self._layout.log(task_id)
+        self._asked.pop(task_id, None)
         for path in [current, *(_numbered(current, n) for n in range(1, _count(current) + 1))]:
             path.unlink(missing_ok=True)
 
@@ -98,10 +114,10 @@ class _Chain:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def paths(self) -> list[Path]:
-        """Oldest first."""
-        found = [_numbered(self._current, n) for n in range(_count(self._current), 0, -1)]
-        return [*found, self._current]
+    def files(self) -> list[tuple[Path, int]]:
+        """What is there now with its inodes, oldest first."""
+        paths = [*(_numbered(self._current, n) for n in range(_count(self._current), 0, -1)), self._current]
+        return [(path, inode) for path in paths if (inode := _inode(path)) is not None]
 
     def seek(self, path: Path, offset: int) -> None:
         """Read on from there."""
@@ -128,31 +144,25 @@ class _Chain:
             self._open_next()
 
     def _newer(self) -> bool:
-        assert self._file is not None
-        paths = self.paths()
-        return any(path.exists() for path in paths[self._position(paths) + 1 :])
+        return bool(self._following(self.files()))
 
     def _open_next(self) -> bool:
-        paths = self.paths()
-        first = 0 if self._file is None else self._position(paths) + 1
-        for path in paths[first:]:
+        while found := self._following(before := self.files()):
             with contextlib.suppress(FileNotFoundError):
-                opened = open(path, "rb", buffering=_BLOCK)  # noqa: SIM115
-                self._close()
-                self._file = opened
-                return True
+                opened = open(found[0][0], "rb", buffering=_BLOCK)  # noqa: SIM115
+                # A rotation in between gives the name to a later file: the one that was meant would be left out.
+                if self.files() == before:
+                    self._close()
+                    self._file = opened
+                    return True
+                opened.close()
         return False
 
-    def _position(self, paths: list[Path]) -> int:
-        """Where the open file is now; rotated away entirely, everything that is left is newer."""
-        assert self._file is not None
-        mine = os.fstat(self._file.fileno())
-        for index, path in enumerate(paths):
-            with contextlib.suppress(FileNotFoundError):
-                other = path.stat()
-                if (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino):
-                    return index
-        return -1
+    def _following(self, files: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
+        """Those after the open one; once that is rotated away entirely, everything that is left is newer."""
+        mine = os.fstat(self._file.fileno()).st_ino if self._file is not None else None
+        inodes = [inode for _, inode in files]
+        return files[inodes.index(mine) + 1 :] if mine in inodes else files
 
     def _close(self) -> None:
         if self._file is not None:
@@ -199,18 +209,22 @@ def _parse(line: bytes) -> tuple[datetime, str, bool, bytes] | None:
     return when, fields[1].decode(), fields[2] == b"P", fields[3] if len(fields) > 3 else b""
 
 
-def _tail(chain: _Chain, entries: _Joined, count: int) -> Iterator[LogEntry]:
-    """The last `count` entries; the chain is left after them."""
-    paths = chain.paths()
-    missing = count
-    for path in reversed(paths):
-        found, offset = _last_lines(path, missing)
-        missing -= found
-        if missing <= 0 or path == paths[0]:
-            chain.seek(path, offset)
+def _tail(chain: _Chain, entries: _Joined, count: int, *, ends: bool) -> Iterator[LogEntry]:
+    """The last `count` entries, one without an end counted when nothing is waited for; the chain is left after them."""
+    while True:
+        files, missing = chain.files(), count
+        for path, _ in reversed(files):
+            found, offset = _last_lines(path, missing)
+            missing -= found
+            if missing <= 0 or path == files[0][0]:
+                chain.seek(path, offset)
+                break
+        if chain.files() == files:  # else the names are other files by now
             break
     # Ends of lines were counted; what was written since, and parts without an end, would make it more.
     kept: deque[LogEntry] = deque(entries.of(chain.lines()), maxlen=count)
+    if ends:
+        kept.extend(entries.rest())
     yield from kept
 
 
@@ -251,6 +265,13 @@ def _since(entries: Iterator[LogEntry], since: datetime | None) -> Iterator[LogE
 
 def _numbered(current: Path, number: int) -> Path:
     return current.with_name(f"{current.name}.{number}")
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _count(current: Path) -> int:

@@ -34,6 +34,9 @@ class LogDriver(Protocol):
         No log: no entries. A malformed line is skipped, a line longer than the limit is yielded in parts.
         """
 
+    def size(self, task_id: str) -> int:
+        """Bytes of the file that is written to now; 0 when there is none."""
+
     def rotate(self, task_id: str, *, max_size: int, max_files: int) -> bool:
         """Rotate when the current file is larger than `max_size` and still written to; tell whether it was.
 

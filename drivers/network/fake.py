@@ -1,11 +1,14 @@
-"""Sandboxes in memory, for tests of what is above them. `break_loopback`, `scribble` and `reboot` are what others do."""
+"""Sandboxes and probes in memory, for tests of what is above them. `break_loopback`, `scribble`, `reboot`, `listen` and
+`hang` are what others do.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from drivers.network.etcfiles import NAMES, HostFiles, contents
-from drivers.network.interface import Sandbox, SandboxFiles
+from drivers.network.interface import ProbeAnswer, Sandbox, SandboxDriver, SandboxFiles
+from drivers.network.prober import checked_port, http_request, http_verdict
 from resources.errors import InvalidArgument
 
 _HOST = HostFiles(Path("/nonexistent"), Path("/nonexistent"), Path("/nonexistent"))
@@ -18,7 +21,8 @@ class FakeSandboxes:
         self._sandboxes: dict[str, Sandbox] = {}
         self._contents: dict[str, Mapping[str, bytes]] = {}
 
-    def create(self, sandbox_id: str) -> Sandbox:
+    def create(self, sandbox_id: str, *, pid: int | None = None) -> Sandbox:
+        del pid  # there is no process: the new one is as good
         self._called("create", sandbox_id)
         made = Sandbox(sandbox_id, Path("/fake/netns") / sandbox_id, True)
         self._sandboxes[sandbox_id] = made
@@ -63,6 +67,48 @@ class FakeSandboxes:
 
     def _called(self, method: str, sandbox_id: str) -> None:
         self.calls.append((method, _checked(sandbox_id)))
+
+
+class FakeProber:
+    """Nothing listens anywhere until `listen` says so."""
+
+    def __init__(self, sandboxes: SandboxDriver) -> None:
+        self.probes: list[tuple[str | None, int, str | None]] = []
+        """Every probe: sandbox, port, path (None for TCP)."""
+        self._sandboxes = sandboxes
+        self._statuses: dict[tuple[str | None, int], int | None] = {}
+
+    def listen(self, sandbox: str | None, port: int, status: int = 200) -> None:
+        self._statuses[sandbox, port] = status
+
+    def hang(self, sandbox: str | None, port: int) -> None:
+        """It takes connections and never answers."""
+        self._statuses[sandbox, port] = None
+
+    def refuse(self, sandbox: str | None, port: int) -> None:
+        self._statuses.pop((sandbox, port), None)
+
+    def http(self, sandbox: str | None, port: int, path: str, timeout: float) -> ProbeAnswer:
+        del timeout
+        http_request(port, path)
+        self.probes.append((sandbox, port, path))
+        if missing := self._missing(sandbox, port):
+            return missing
+        status = self._statuses[sandbox, port]
+        return ProbeAnswer(False, "no answer in time") if status is None else http_verdict(status)
+
+    def tcp(self, sandbox: str | None, port: int, timeout: float) -> ProbeAnswer:
+        del timeout
+        checked_port(port)
+        self.probes.append((sandbox, port, None))
+        return self._missing(sandbox, port) or ProbeAnswer(True, "connected")
+
+    def _missing(self, sandbox: str | None, port: int) -> ProbeAnswer | None:
+        if sandbox is not None:
+            found = self._sandboxes.inspect(sandbox)
+            if found is None or found.netns is None:
+                return ProbeAnswer(False, "the sandbox has no network namespace")
+        return None if (sandbox, port) in self._statuses else ProbeAnswer(False, "connection refused")
 
 
 def _checked(sandbox_id: str) -> str:

@@ -37,8 +37,12 @@ class SandboxFiles:
 class SandboxDriver(Protocol):
     """Make network namespaces that outlive the engine (bound to `<run root>/netns/<id>`)."""
 
-    def create(self, sandbox_id: str) -> Sandbox:
-        """Make the namespace with loopback up. Idempotent; a half-made one is completed."""
+    def create(self, sandbox_id: str, *, pid: int | None = None) -> Sandbox:
+        """Make the namespace with loopback up. Idempotent; a half-made one is completed.
+
+        With `pid`, one whose name has been lost gets it again: it is the namespace of that process. Raises:
+        FailedPrecondition when the process is gone.
+        """
 
     def inspect(self, sandbox_id: str) -> Sandbox | None: ...
 

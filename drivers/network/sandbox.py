@@ -32,7 +32,7 @@ class NetnsSandboxes:
         self._files = run_root / "sandboxes"
         self._host = host or HostFiles()
 
-    def create(self, sandbox_id: str) -> Sandbox:
+    def create(self, sandbox_id: str, *, pid: int | None = None) -> Sandbox:
         path = self._path(sandbox_id)
         try:
             if _is_namespace(path):
@@ -40,7 +40,11 @@ class NetnsSandboxes:
             else:
                 self._netns.mkdir(mode=0o700, parents=True, exist_ok=True)
                 path.touch(mode=0o600)
-                run_in_new(Namespace.NETWORK, lambda: _bind(path))
+                if pid is None:
+                    run_in_new(Namespace.NETWORK, lambda: _bind(path))
+                else:
+                    mount(Mount("bind", f"/proc/{pid}/ns/net", ("bind",)), path)
+                    _enter(path, raise_loopback)
         except OSError as error:
             raise ResourceExhausted(f"cannot make a network namespace: {error.strerror}") from error
         return Sandbox(sandbox_id, path, True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drivers.kernel.cgroup import Cgroup, Hierarchies
-from drivers.kernel.durable import write_durable
+from drivers.kernel.durable import write_atomic
 from drivers.kernel.process import boot_id
 from drivers.runtime.conmon import ENVIRONMENT
 from drivers.runtime.interface import RuntimeInfo
@@ -53,14 +53,14 @@ def find(name: str) -> Path | None:
     return None
 
 
-def choose(root: Path, run_root: Path, instance: str, hierarchies: Hierarchies, preferred: str | None) -> RuntimeInfo:
+def choose(run_root: Path, instance: str, hierarchies: Hierarchies, preferred: str | None) -> RuntimeInfo:
     """Try the candidates in order and return the first that runs a container.
 
     Raises: Unavailable when none does, with what each said and what to install.
     """
     names = [preferred, *(n for n in _ORDER if n != preferred)] if preferred else list(_ORDER)
     candidates = [c for c in (_candidate(name) for name in names) if c]
-    memory = root / "runtime.json"
+    memory = run_root / "runtime.json"
     key = json.dumps(
         {
             "boot": boot_id(),
@@ -79,9 +79,9 @@ def choose(root: Path, run_root: Path, instance: str, hierarchies: Hierarchies, 
         said = try_out(candidate, run_root, instance, hierarchies)
         if said is None:
             reason = "; ".join(refusals) if refusals else "preferred"
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            run_root.mkdir(mode=0o700, parents=True, exist_ok=True)
             finding = {"key": key, "name": candidate.name, "version": version, "reason": reason}
-            write_durable(memory, json.dumps(finding).encode())
+            write_atomic(memory, json.dumps(finding).encode())
             return _info(candidate, version, reason)
         refusals.append(f"{candidate.name} {version}: {said}")
     refusals += [f"{n} is not installed" for n in names if n not in {c.name for c in candidates}]

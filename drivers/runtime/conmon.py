@@ -20,7 +20,12 @@ from drivers.runtime.layout import Bundle, Layout, is_id
 from resources.errors import EngineError, FailedPrecondition, Unavailable
 
 _CREATE_TIMEOUT = 30.0
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    # crun protects its executable by a read-only bind mount of it in this folder, /tmp by default; killed in between it
+    # leaves the mount. Where there can be no folder it makes a sealed copy in memory, which nothing leaves behind.
+    "_LIBCONTAINER_STATEDIR": "/dev/null",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class FakeRuntime:
         """Every writing call and its task, in order."""
         self.stubborn: set[str] = set()
         """Tasks that heed no signal but SIGKILL."""
+        self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._program = program or (lambda _: (0, b"", b""))
         self._failures: dict[str, list[Exception]] = {}
         self._hints: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -73,7 +74,7 @@ class FakeRuntime:
                 status=TaskStatus.STOPPED,
                 pid=None,
                 start_time=None,
-                finished_at=datetime.now(UTC),
+                finished_at=self.now(),
                 exit_code=code,
                 exit_known=code is not None,
                 oom_killed=oom_killed,
@@ -152,7 +153,7 @@ class FakeRuntime:
                 return
             if state.status is not TaskStatus.CREATED:
                 raise FailedPrecondition(f"task {task_id[:12]} is {state.status}, not created", hint="create it again")
-            self.host.tasks[task_id] = replace(state, status=TaskStatus.RUNNING, started_at=datetime.now(UTC))
+            self.host.tasks[task_id] = replace(state, status=TaskStatus.RUNNING, started_at=self.now())
 
     def state(self, task_id: str) -> TaskState | None:
         with self.host.lock:
@@ -191,7 +192,7 @@ class FakeRuntime:
                 return
             if state.status is not TaskStatus.STOPPED:
                 raise FailedPrecondition(f"task {task_id[:12]} is {state.status}: it has no exit to record")
-            finished = state.finished_at or datetime.now(UTC)
+            finished = state.finished_at or self.now()
             self.host.tasks[task_id] = replace(state, recorded=True, finished_at=finished)
 
     def record_applied(self, task_id: str, applied: Mapping[str, Any]) -> None:

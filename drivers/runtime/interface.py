@@ -114,7 +114,9 @@ class ProcessConfig:
 
     args: tuple[str, ...]
     env: tuple[str, ...]
+    """On top of the task's own."""
     cwd: str
+    """"" is the task's own."""
     uid: int
     gid: int
     groups: tuple[int, ...] = ()
@@ -241,7 +243,7 @@ class Runtime(Protocol):
         """Yield the ID of a task whenever one may have exited or been paused, OOM-killed …; blocks. Hints only."""
 
     def cleanup(self, known: Sequence[str]) -> int:
-        """Remove every trace (cgroups, bundles, OCI state, conmon, /tmp/crun.*, records) of tasks not `known`."""
+        """Remove every trace (cgroups, bundles, OCI state, conmon, records) of tasks not `known`."""
 
     def close(self) -> None:
         """Let go of pidfds and threads; tasks go on."""

@@ -17,6 +17,7 @@ from drivers.runtime.exits import ExitWatcher
 from drivers.runtime.interface import TaskState, TaskStatus
 from drivers.runtime.layout import Bundle, Layout
 from drivers.runtime.record import Exit, Record, read_json, read_record
+from drivers.runtime.starting import FIFO, waits
 
 _EXIT_PATIENCE = 1.0
 
@@ -26,7 +27,7 @@ class OciState:
     pid: int
     start_time: int
     created: bool
-    """Created and waiting to be started."""
+    """There is a fifo to wait at before the start."""
 
 
 def read_oci_state(root: Path, task_id: str) -> OciState | None:
@@ -34,12 +35,12 @@ def read_oci_state(root: Path, task_id: str) -> OciState | None:
     directory = root / task_id
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         value = json.loads((directory / "status").read_bytes())
-        return OciState(int(value["pid"]), int(value["process-start-time"]), (directory / "exec.fifo").exists())
+        return OciState(int(value["pid"]), int(value["process-start-time"]), (directory / FIFO).exists())
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         value = json.loads((directory / "state.json").read_bytes())
         pid, start = int(value["init_process_pid"]), int(value["init_process_start"])
         # runc writes the file first when the process exists, and knows no pid before.
-        return OciState(pid, start, (directory / "exec.fifo").exists()) if pid > 0 else None
+        return OciState(pid, start, (directory / FIFO).exists()) if pid > 0 else None
     return None
 
 
@@ -97,9 +98,11 @@ class Observer:
         group = self.cgroup(task_id, record)
         limits = read_limits(group) if group else None
         ended = None if alive else record.exit or self._exit(bundle, oci, group)
+        # Whoever started it may have been killed before the fifo was removed.
+        unstarted = oci.created and (not alive or waits(oci.pid, self._layout.oci / task_id / FIFO))
         if not alive:
             status = TaskStatus.STOPPED
-        elif oci.created:
+        elif unstarted:
             status = TaskStatus.CREATED
         else:
             status = TaskStatus.PAUSED if group and group.frozen() else TaskStatus.RUNNING
@@ -110,7 +113,7 @@ class Observer:
             attempt=record.attempt,
             pid=oci.pid if alive else None,
             start_time=oci.start_time if alive else None,
-            started_at=None if oci.created else _started_at(bundle) or wall_clock(oci.start_time),
+            started_at=None if unstarted else _started_at(bundle) or wall_clock(oci.start_time),
             **_exit_fields(ended),  # type: ignore[arg-type]
             recorded=record.exit is not None,
             supervised=supervisor(bundle) is not None,

@@ -5,7 +5,6 @@ import json
 import os
 import select
 import signal as signals
-import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,11 +36,11 @@ from drivers.runtime.observe import Observer
 from drivers.runtime.record import Exit, Record, read_json, write_record
 from drivers.runtime.residue import Residue
 from drivers.runtime.spec import complete, exec_process
-from drivers.runtime.streams import AttachStream, ExecStream, runtime_message
+from drivers.runtime.starting import FIFO, let_go
+from drivers.runtime.streams import AttachStream, ExecStream
 from resources.errors import Conflict, DataLoss, EngineError, FailedPrecondition, NotFound, Unavailable
 
 _ALIVE = (TaskStatus.CREATED, TaskStatus.RUNNING, TaskStatus.PAUSED)
-_START_TIMEOUT = 30
 
 
 class OciRuntime:
@@ -63,8 +62,8 @@ class OciRuntime:
     def info(self) -> RuntimeInfo:
         with self._lock:
             if self._info is None:
-                layout = self._layout
-                self._info = choose(layout.root, layout.run_root, self._instance, self._hierarchies, self._preferred)
+                run_root = self._layout.run_root
+                self._info = choose(run_root, self._instance, self._hierarchies, self._preferred)
             return self._info
 
     def create(self, config: TaskConfig) -> None:
@@ -112,7 +111,7 @@ class OciRuntime:
         except FailedPrecondition:
             self.kill(task_id, signals.SIGKILL, everything=True)
             raise
-        self._run_start(task_id)
+        let_go(self._made_by(task_id).name, state.pid, self._layout.oci / task_id / FIFO)
         now = datetime.now(UTC)
         write_atomic(self._layout.bundle(task_id).started, now.isoformat().encode())
         write_record(self._layout.record(task_id), replace(record, started_at=now))
@@ -208,9 +207,10 @@ class OciRuntime:
         description, pid_file, log = (base.with_suffix(s) for s in (".json", ".pid", ".log"))
         config = read_json(bundle.config).get("process") or {}
         write_atomic(description, json.dumps(exec_process(config, process)).encode())
-        command = [*self._command(bundle, log), "exec", "--process", str(description), "--pid-file", str(pid_file)]
+        command = [str(self._made_by(task_id)), f"--root={self._layout.oci}", f"--log={log}", "--log-format=json"]
+        command += ["exec", "--process", str(description), "--pid-file", str(pid_file), task_id]
         return ExecStream(
-            [*command, task_id],
+            command,
             (description, pid_file, log),
             terminal=process.terminal,
             rows=process.rows,
@@ -249,10 +249,9 @@ class OciRuntime:
         if idle:
             self._residue.remove_probes()
             self._drop_empty_groups()
-        removed = len(strangers) + self._residue.remove_runtime_copies()
         if failures:
             raise ExceptionGroup("not everything could be cleaned up", failures)
-        return removed
+        return len(strangers)
 
     def close(self) -> None:
         self._exits.close()
@@ -293,31 +292,12 @@ class OciRuntime:
         write_atomic(bundle.config, json.dumps(complete(config, group.path, runtime.name)).encode())
         return bundle
 
-    def _run_start(self, task_id: str) -> None:
-        bundle = self._layout.bundle(task_id)
-        log = bundle.path / "start.log"
-        try:
-            result = subprocess.run(
-                [*self._command(bundle, log), "start", task_id],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=conmon.ENVIRONMENT,
-                cwd="/",
-                timeout=_START_TIMEOUT,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise Unavailable(f"the OCI runtime does not start task {task_id[:12]}: {error}") from error
-        if result.returncode != 0:
-            raise conmon.runtime_error(runtime_message(log), "start")
-
-    def _command(self, bundle: Bundle, log: Path) -> Sequence[str]:
+    def _made_by(self, task_id: str) -> Path:
         """The runtime that made this task, whichever would be chosen today: their state files differ."""
-        path = read_json(bundle.task).get("runtime")
+        path = read_json(self._layout.bundle(task_id).task).get("runtime")
         if not isinstance(path, str):
-            raise FailedPrecondition(f"what made task {bundle.task_id[:12]} is not known", hint="create it again")
-        return [path, f"--root={self._layout.oci}", f"--log={log}", "--log-format=json"]
+            raise FailedPrecondition(f"what made task {task_id[:12]} is not known", hint="create it again")
+        return Path(path)
 
     def _known(self, task_id: str) -> TaskState:
         state = self.state(task_id)

@@ -20,7 +20,6 @@ from drivers.runtime.record import read_json
 from resources.errors import EngineError, FailedPrecondition
 
 _KILL_TIMEOUT = 5.0
-_RUNTIME_COPIES = "/tmp/crun."
 
 
 class Residue:
@@ -79,20 +78,6 @@ class Residue:
             Cgroup(self._hierarchies, f"{self._instance.path}/{parent}").remove_if_empty()
         self._instance.remove_if_empty()
 
-    def remove_runtime_copies(self) -> int:
-        """Unmount and delete /tmp/crun.XXXXXX: crun's copy of itself, there for microseconds unless crun was killed."""
-        first = _runtime_copies()
-        if not first:
-            return 0
-        time.sleep(0.05)
-        stale = first & _runtime_copies()
-        for path in stale:
-            with contextlib.suppress(EngineError, OSError):
-                unmount(Path(path))
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-        return len(stale)
-
     def remove_probes(self) -> None:
         """What a trial of the runtimes left when it was killed."""
         with contextlib.suppress(OSError):
@@ -149,14 +134,6 @@ def _remove_empty(path: Path) -> None:
     """What others keep beside our files stays."""
     with contextlib.suppress(OSError):
         path.rmdir()
-
-
-def _runtime_copies() -> set[str]:
-    return {
-        m.target
-        for m in mounts()
-        if m.target.startswith(_RUNTIME_COPIES) and m.root.rsplit("/", 1)[-1] == "crun" and len(m.target) == 16
-    }
 
 
 def _all(message: str, steps: Collection[Callable[[], None]]) -> None:

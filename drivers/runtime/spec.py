@@ -1,7 +1,7 @@
 """The parts of config.json that only the driver knows: root, cgroup, limits, and the errno of the runtime's seccomp."""
 
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,12 @@ def _resources(limits: Limits) -> Mapping[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
+def _over(base: Iterable[str], changes: Iterable[str]) -> list[str]:
+    found = {pair.partition("=")[0]: pair for pair in base}
+    found |= {pair.partition("=")[0]: pair for pair in changes}
+    return list(found.values())
+
+
 def exec_process(base: Mapping[str, Any], process: ProcessConfig) -> dict[str, Any]:
     """`process` of an exec: limits, labels and filters of the task's own, the rest as asked."""
     caps = list(process.capabilities)
@@ -78,8 +84,8 @@ def exec_process(base: Mapping[str, Any], process: ProcessConfig) -> dict[str, A
         "terminal": process.terminal,
         "user": {"uid": process.uid, "gid": process.gid, "additionalGids": list(process.groups)},
         "args": list(process.args),
-        "env": list(process.env),
-        "cwd": process.cwd,
+        "env": _over(base.get("env") or (), process.env),
+        "cwd": process.cwd or base.get("cwd") or "/",
         "noNewPrivileges": process.no_new_privileges,
         "capabilities": {
             "bounding": caps,

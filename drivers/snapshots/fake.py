@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from drivers.snapshots.interface import Mount, SnapshotInfo, SnapshotKind, Usage
+from drivers.snapshots.names import checked_name
 from resources.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, Unsupported
 
 
@@ -111,3 +112,59 @@ class FakeSnapshotter:
         if info is None or info.kind is SnapshotKind.COMMITTED:
             raise NotFound(f"there is no active snapshot {key!r}")
         return info
+
+
+class Breakable:
+    """What the twins of drivers share: every writing call is noted, and calls can be made to fail."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+        """Every writing call and what it was about, in order."""
+        self._failures: dict[str, list[Exception]] = {}
+
+    def fail(self, method: str, error: Exception, times: int = 1) -> None:
+        """Make the next calls of `method` raise, before they do anything."""
+        self._failures.setdefault(method, []).extend([error] * times)
+
+    def _called(self, method: str, subject: str) -> None:
+        self.calls.append((method, subject))
+        if self._failures.get(method):
+            raise self._failures[method].pop(0)
+
+
+class FakeRootFilesystems(Breakable):
+    """`host` is what is mounted, by name: a second object on the same one is the engine's next life."""
+
+    def __init__(self, host: dict[str, tuple[Mount, ...]] | None = None) -> None:
+        super().__init__()
+        self.host = {} if host is None else host
+
+    def mount(self, name: str, mounts: Sequence[Mount]) -> Path:
+        self._called("mount", checked_name(name))
+        if not mounts:
+            raise InvalidArgument(f"nothing to mount for {name}")
+        self.host.setdefault(name, tuple(mounts))
+        return self.path(name)
+
+    def unmount(self, name: str) -> None:
+        self._called("unmount", checked_name(name))
+        self.host.pop(name, None)
+
+    def path(self, name: str) -> Path:
+        return Path("/fake/rootfs") / checked_name(name)
+
+    def mounted(self) -> frozenset[str]:
+        return frozenset(self.host)
+
+    def cleanup(self, known: Sequence[str]) -> int:
+        strangers = set(self.host) - set(known)
+        for name in strangers:
+            self.unmount(name)
+        return len(strangers)
+
+    def break_mount(self, name: str) -> None:
+        """Someone else unmounts it."""
+        del self.host[name]
+
+    def reboot(self) -> None:
+        self.host.clear()

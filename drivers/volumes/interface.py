@@ -4,7 +4,7 @@ A volume lives by its own ID (the uid of its object), independent of containers,
 data is never deleted but by `delete(data=True)`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +39,8 @@ class VolumeState:
     """Whether copy-up or populate has been done, or found the volume not empty, once."""
     released: bool = False
     """Retained data whose object is gone."""
+    applied: VolumeConfig | None = None
+    """What `create` was last called with: where it says what is wanted and the host says otherwise, somebody else did it."""
 
 
 class VolumeDriver(Protocol):
@@ -79,8 +81,24 @@ class CopyUp(Protocol):
         """Copy the content of `path` inside the root file system `source_root` into the empty directory `target`.
 
         `path` is resolved inside the root only (openat2 RESOLVE_IN_ROOT). Keeps owner, mode, times, links, xattrs;
-        devices and fifos too, never follows a link out. `target` not empty: nothing is done. An interrupted copy starts
-        again from nothing. The root directory's own owner and mode are taken over too.
+        devices and fifos too, never follows a link out. `target` not empty, or no such folder in the root: nothing is
+        done. An interrupted copy starts again from nothing. The root directory's own owner and mode are taken over too.
+        `target` is the `path` of a volume. May take long: for jobs.
+
+        Raises: ResourceExhausted, FailedPrecondition.
+        """
+
+
+class Populator(Protocol):
+    """Seed a volume from an archive: tar, plain or compressed with gzip or zstd."""
+
+    def extract(self, archive: Path, target: Path, *, progress: Callable[[int], None] | None = None) -> None:
+        """Extract into the empty directory `target`, the `path` of a volume, hostile input as it may be.
+
+        `target` not empty: nothing is done. An interrupted one starts again from nothing. Names like whiteouts are plain
+        files. `progress` is told the bytes of the archive read so far, and may raise to stop it. May take long: for jobs.
+
+        Raises: NotFound, InvalidArgument naming the entry, ResourceExhausted, DataLoss.
         """
 
 
@@ -92,16 +110,35 @@ class Projector(Protocol):
     """
 
     def project(
-        self, projection_id: str, version: str, files: Mapping[str, bytes], *, mode: int, uid: int, gid: int
+        self,
+        projection_id: str,
+        version: str,
+        files: Mapping[str, bytes],
+        *,
+        mode: int,
+        uid: int,
+        gid: int,
+        in_place: bool = False,
     ) -> None:
-        """Make the folder hold exactly `files`. Same version again: nothing is written."""
+        """Make the folder hold exactly `files`. Same version again, and nothing altered: nothing is written.
 
-    def version(self, projection_id: str) -> str | None: ...
+        With `in_place` each key is a plain file that is rewritten where it is: a bind of that one file shows the new
+        content, which the swap of a folder cannot do. Readers may then see a mixture within one file. A projection stays
+        what it was made as. Raises: InvalidArgument for an id, a version or a key that cannot be a name, Conflict when
+        `in_place` differs, ResourceExhausted.
+        """
+
+    def version(self, projection_id: str) -> str | None:
+        """The version that was projected last and wholly; None when there is none."""
+
+    def intact(self, projection_id: str, files: Mapping[str, bytes]) -> bool:
+        """Tell whether the folder holds exactly `files`, whatever the version says: False is drift."""
 
     def path(self, projection_id: str, key: str | None = None) -> Path:
-        """The folder, or the file of one key, to be bound into a container."""
+        """The folder, or the file of one key, to be bound into a container. A single key must be projected `in_place`."""
 
-    def delete(self, projection_id: str) -> None: ...
+    def delete(self, projection_id: str) -> None:
+        """Absent is fine."""
 
     def list(self) -> Iterator[str]: ...
 

@@ -16,6 +16,8 @@ from resources.container import ContainerSpec
 from resources.container_parts import Mount
 from resources.errors import FailedPrecondition, InvalidArgument
 
+INIT = "/dev/init"
+"""Where the init is bound: on a file system that is not the image's."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SeccompProfile = Callable[[str, Sequence[str]], Mapping[str, Any]]
 """(name of the profile, capabilities) -> `linux.seccomp` of the spec."""
@@ -40,6 +42,8 @@ class Resolved:
     """`hostname`, `hosts`, `resolv.conf`."""
     shared: Mapping[str, Path] = field(default_factory=dict)
     """Namespaces of other tasks to join: `pid`, `ipc` -> path."""
+    init: Path | None = None
+    """A static init to run under."""
     masked: tuple[str, ...] = hardening.MASKED
 
 
@@ -73,7 +77,7 @@ def environment(spec: ContainerSpec, resolved: Resolved, hostname: str) -> list[
 
 
 def hostname(spec: ContainerSpec, name: str) -> str:
-    return spec.hostname or name[:63]
+    return spec.hostname or name[:63].rstrip("-.")
 
 
 def oci_spec(spec: ContainerSpec, resolved: Resolved, seccomp: SeccompProfile) -> dict[str, Any]:
@@ -90,7 +94,7 @@ def oci_spec(spec: ContainerSpec, resolved: Resolved, seccomp: SeccompProfile) -
         "process": {
             "terminal": spec.tty,
             "user": {"uid": resolved.uid, "gid": resolved.gid, "additionalGids": list(resolved.groups), "umask": 0o022},
-            "args": list(process_args(spec, resolved.image)),
+            "args": [*((INIT, "--") if resolved.init else ()), *process_args(spec, resolved.image)],
             "env": environment(spec, resolved, name),
             "cwd": spec.working_dir or resolved.image.working_dir or "/",
             "capabilities": {"bounding": list(caps), "effective": held, "permitted": held},
@@ -100,7 +104,12 @@ def oci_spec(spec: ContainerSpec, resolved: Resolved, seccomp: SeccompProfile) -
         },
         "root": {"readonly": security.read_only_root},
         **({"hostname": name} if own_uts else {}),
-        "mounts": [*hardening.kernel_mounts(spec.shm_size), *_files(resolved), *_mounts(spec, resolved)],
+        "mounts": [
+            *hardening.kernel_mounts(spec.shm_size),
+            *_files(resolved),
+            *_init(resolved),
+            *_mounts(spec, resolved),
+        ],
         "linux": {
             "namespaces": _namespaces(spec, resolved),
             "resources": {"devices": hardening.devices()},
@@ -144,6 +153,13 @@ def _files(resolved: Resolved) -> list[dict[str, Any]]:
         {"destination": f"/etc/{name}", "type": "bind", "source": str(path), "options": ["rbind", "rprivate"]}
         for name, path in sorted(resolved.files.items())
     ]
+
+
+def _init(resolved: Resolved) -> list[dict[str, Any]]:
+    if resolved.init is None:
+        return []
+    options = ["rbind", "rprivate", "nosuid", "nodev", "ro"]
+    return [{"destination": INIT, "type": "bind", "source": str(resolved.init), "options": options}]
 
 
 def _mounts(spec: ContainerSpec, resolved: Resolved) -> list[dict[str, Any]]:

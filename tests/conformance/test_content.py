@@ -57,6 +57,26 @@ def test_what_does_not_verify_is_not_kept(content: ContentStore, data: bytes, si
     assert content.cleanup() == 0
 
 
+@pytest.mark.parametrize("content_of", [b"x" * 3_000_000, b"y" * 3_000_000], ids=["right", "wrong"])
+def test_nothing_is_to_be_seen_before_it_is_verified(content: ContentStore, content_of: bytes) -> None:
+    digest = of_bytes(b"x" * 3_000_000)
+    seen: list[bool] = []
+
+    class Watched(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            seen.append(content.info(digest) is not None or list(content.walk()) != [])
+            return super().read(size)
+
+    try:
+        content.ingest(Watched(content_of), Descriptor("", digest, len(content_of)))
+    except DataLoss:
+        assert content.info(digest) is None
+    else:
+        assert content.info(digest) is not None
+    assert seen
+    assert not any(seen)
+
+
 @pytest.mark.parametrize("digest", ["sha256:../../x", "sha256:" + "A" * 64, "", "sha512:" + "0" * 128])
 def test_malformed_digests_never_become_paths(content: ContentStore, digest: str) -> None:
     for call in (content.info, content.open, content.delete):

@@ -9,9 +9,10 @@ mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount --make-rshared /
-if [ -d /lib/modules ]; then mount --bind "$1/lib/modules" /lib/modules; fi
+mkdir -p /lib/modules && mount --bind "$1/lib/modules" /lib/modules
 ip link set lo up
 hostname vm
+ulimit -n 1048576
 mkdir -p /run/work /run/disk
 mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=262144 work /run/work
 if [ -b /dev/vda ]; then

@@ -49,3 +49,15 @@ def test_a_power_cut_keeps_what_was_synced(disk: Path) -> None:
 def test_host_tests_pass_there(disk: Path) -> None:
     result = boot.run("sh tests/vm/smoke.sh", disk=disk, timeout=1500)
     assert result.code == 0, result.output[-5000:]
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["reboot", "power cut"])
+@pytest.mark.usefixtures("images")
+def test_the_engine_comes_back(disk: Path, *, cut: bool) -> None:
+    """What was acknowledged is there after a reboot, and restart policies are applied; limits are those of cgroup v2."""
+    python = ".venv/bin/python tests/vm/engine.py"
+    wait = "; sleep 1000" if cut else ""
+    first = boot.run(f"{python} before{wait}", disk=disk, cut_power_at="acknowledged" if cut else "", timeout=900)
+    assert first.code == (None if cut else 0), first.output[-5000:]
+    second = boot.run(f"{python} after", disk=disk, timeout=900)
+    assert second.code == 0, second.output[-5000:]

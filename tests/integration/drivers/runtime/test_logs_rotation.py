@@ -10,6 +10,8 @@ import pytest
 
 from drivers.logs.file import FileLogs
 from drivers.logs.interface import LogEntry
+from drivers.runtime.conmon import supervisor
+from drivers.runtime.layout import Layout
 from drivers.runtime.oci import OciRuntime
 from tests.tasks import stopped, task, until
 
@@ -44,6 +46,44 @@ def test_no_line_is_lost_over_many_rotations(runtime: OciRuntime, rootfs: Path, 
     assert logs.rotate(config.id, max_size=0, max_files=3) is False
     logs.delete(config.id)
     assert os.listdir(short_path / "s/tasks" / config.id) == ["record.json"]
+
+
+def test_parts_of_lines_go_on_over_rotations(runtime: OciRuntime, rootfs: Path, short_path: Path) -> None:
+    logs = FileLogs(short_path / "s", short_path / "r")
+    # Pieces without a newline, each as large as the buffer of the supervisor or odd; then the end of the line.
+    script = "for i in 1 2 3; do seq -s , 1 40000; done; echo -n odd; sleep 0.1; echo ' end'; echo err >&2"
+    config = task(rootfs, "sh", "-c", script)
+    runtime.create(config)
+    runtime.start(config.id)
+    rotations = 0
+    while runtime.state(config.id).pid is not None:  # type: ignore[union-attr]
+        rotations += logs.rotate(config.id, max_size=10_000, max_files=1000)
+    stopped(runtime, config.id)
+    assert rotations > 2
+    line = ",".join(map(str, range(1, 40001))).encode() + b"\n"
+    entries = list(logs.read(config.id))
+    assert [entry.data for entry in entries if entry.stream == "stdout"] == [line, line, line, b"odd end\n"]
+    assert [entry.data for entry in entries if entry.stream == "stderr"] == [b"err\n"]
+
+
+def test_a_supervisor_that_is_slow_to_open_the_new_file_is_asked_once(
+    runtime: OciRuntime, rootfs: Path, short_path: Path
+) -> None:
+    logs = FileLogs(short_path / "s", short_path / "r")
+    config = task(rootfs, "sh", "-c", "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo $i; done; exec sleep 100")
+    runtime.create(config)
+    pid = supervisor(Layout(short_path / "s", short_path / "r").bundle(config.id))
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        runtime.start(config.id)
+        assert logs.rotate(config.id, max_size=-1, max_files=10)
+        for _ in range(3):
+            assert not logs.rotate(config.id, max_size=-1, max_files=10)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: numbers(list(logs.read(config.id, tail=1))) == [3000])
+    assert numbers(list(logs.read(config.id))) == list(range(1, 3001))
 
 
 def test_only_so_many_files_are_kept(runtime: OciRuntime, rootfs: Path, short_path: Path) -> None:

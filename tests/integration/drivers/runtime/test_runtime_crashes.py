@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,13 @@ from drivers.runtime.layout import Layout
 from drivers.runtime.observe import read_oci_state
 from drivers.runtime.oci import OciRuntime
 from drivers.runtime.record import read_record
+from drivers.runtime.starting import let_go
+from resources.errors import Conflict
 from tests.tasks import stopped, task, until
 
 pytestmark = pytest.mark.host
 
+KERNEL = tuple(int(n) for n in os.uname().release.split(".")[:2])
 CHECKOUT = Path(__file__).resolve().parents[4]
 ENGINE = """
 import os, signal, sys
@@ -108,7 +112,7 @@ def test_a_supervisor_or_runtime_killed_during_create_leaves_nothing(
     runtime: OciRuntime, rootfs: Path, short_path: Path, instance: str
 ) -> None:
     layout = Layout(short_path / "s", short_path / "r")
-    for victim in ("conmon", runtime.info().name):
+    for victim in ("conmon", runtime.info().name) * 4:
         child = engine(runtime, short_path, rootfs, instance, 100)
         assert child.stdout is not None
         task_id = child.stdout.readline().split()[1]
@@ -135,6 +139,40 @@ def test_a_supervisor_or_runtime_killed_during_create_leaves_nothing(
             assert not (root / instance).exists()
 
 
+def test_an_engine_killed_within_start_leaves_a_task_that_runs(
+    runtime: OciRuntime, rootfs: Path, short_path: Path
+) -> None:
+    config = task(rootfs, "sleep", "100")
+    runtime.create(config)
+    runtime.start(config.id)
+    started = runtime.state(config.id)
+    assert started is not None
+    fifo = short_path / "r/oci" / config.id / "exec.fifo"
+    assert not fifo.exists()
+    os.mkfifo(fifo, 0o600)  # as if it had been killed before the fifo was removed
+    found = runtime.state(config.id)
+    assert found is not None
+    assert (found.status, found.pid, found.start_time) == (TaskStatus.RUNNING, started.pid, started.start_time)
+    assert found.started_at is not None
+    runtime.start(config.id)
+    with pytest.raises(Conflict):
+        runtime.create(config)
+
+
+def test_many_starts_of_one_task_at_once_are_one(runtime: OciRuntime, rootfs: Path, short_path: Path) -> None:
+    for _ in range(5):
+        config = task(rootfs, "sh", "-c", "exit 7")
+        runtime.create(config)
+        state = runtime.state(config.id)
+        assert state is not None
+        assert state.pid is not None
+        fifo, pid = short_path / "r/oci" / config.id / "exec.fifo", state.pid
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _, f=fifo, p=pid: let_go(runtime.info().name, p, f), range(8)))
+        assert stopped(runtime, config.id).exit_code == 7
+        runtime.delete(config.id)
+
+
 def test_a_task_outlives_its_supervisor_and_its_code_is_known(
     runtime: OciRuntime, rootfs: Path, short_path: Path, instance: str
 ) -> None:
@@ -150,7 +188,7 @@ def test_a_task_outlives_its_supervisor_and_its_code_is_known(
     assert state is not None
     assert (state.status, state.supervised) == (TaskStatus.RUNNING, False)
     ended = stopped(runtime, config.id)
-    if tuple(int(n) for n in os.uname().release.split(".")[:2]) >= (6, 15):
+    if KERNEL >= (6, 15):
         assert (ended.exit_code, ended.exit_known) == (42, True)
         until(lambda: bundle.exit_file.exists())
         following = OciRuntime(short_path / "s", short_path / "r", instance, runtime.info().name)
@@ -160,6 +198,37 @@ def test_a_task_outlives_its_supervisor_and_its_code_is_known(
         assert known.exit_code == 42
     else:
         assert (ended.exit_code, ended.exit_known) in ((42, True), (None, False))
+
+
+QUIET, WRITING = "sleep {pause}; exit {code}", "while sleep 0.005; do echo line || exit 43; done"
+
+
+@pytest.mark.parametrize("program", [QUIET, WRITING], ids=["quiet", "writing"])
+def test_the_code_of_a_task_whose_supervisor_was_killed_is_right_or_unknown(
+    runtime: OciRuntime, rootfs: Path, short_path: Path, program: str
+) -> None:
+    layout = Layout(short_path / "s", short_path / "r")
+    wanted: dict[str, set[int]] = {}
+    for number in range(30):
+        # The pauses spread the exits over the kills: before, while and after the supervisor dies.
+        code = number + 1
+        config = task(rootfs, "sh", "-c", program.format(pause=0.2 + number * 0.01, code=code))
+        runtime.create(config)
+        runtime.start(config.id)
+        # A shell that writes to a pipe nobody reads dies of it, or sees it and ends with the code it was told.
+        wanted[config.id] = {code} if program is QUIET else {43, 128 + signal.SIGPIPE}
+    for task_id in wanted:
+        pid = conmon.supervisor(layout.bundle(task_id))
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+    ended = {task_id: stopped(runtime, task_id, 30) for task_id in wanted}
+    for task_id, state in ended.items():
+        assert state.exit_known == (state.exit_code is not None)
+        if state.exit_known:
+            assert state.exit_code in wanted[task_id], f"{state.exit_code}, not {wanted[task_id]}"
+    unknown = [state.id for state in ended.values() if not state.exit_known]
+    if KERNEL >= (6, 15):
+        assert not unknown, f"{len(unknown)} of {len(ended)} codes are not known"
 
 
 def test_a_code_nobody_saw_is_unknown_and_not_zero(

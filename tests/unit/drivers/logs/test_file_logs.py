@@ -1,5 +1,6 @@
 """Reading CRI logs: parts, rotated files, tails, hostile content."""
 
+import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -113,6 +114,13 @@ def test_the_tail_counts_joined_lines(folder: Path) -> None:
     assert data(folder, tail=2) == [b"b" * 50 + b"c\n", b"d\n"]
 
 
+def test_the_tail_counts_a_line_without_an_end(folder: Path) -> None:
+    (folder / "log").write_text(f"{T} stdout F a\n{T} stdout F b\n{T} stdout P prompt> \n")
+    assert data(folder, tail=1) == [b"prompt> "]
+    assert data(folder, tail=2) == [b"b\n", b"prompt> "]
+    assert data(folder, tail=0) == []
+
+
 def test_since(folder: Path) -> None:
     (folder / "log").write_text("".join(f"2026-01-02T03:04:0{n}.5+02:00 stdout F {n}\n" for n in range(6)))
     assert data(folder, since=datetime(2026, 1, 2, 1, 4, 3, 500000, tzinfo=UTC)) == [b"3\n", b"4\n", b"5\n"]
@@ -138,6 +146,54 @@ def test_following_reads_what_comes_over_rotations(folder: Path) -> None:
         return asked > 3
 
     assert data(folder, follow=True, stopped=stopped) == [b"1\n", b"2\n", b"3\n", b"4\n"]
+
+
+@pytest.mark.parametrize("tail", [None, 5000])
+def test_no_file_is_left_out_when_names_move_on_while_it_is_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tail: int | None
+) -> None:
+    for number in range(3):
+        (folder / f"log.{3 - number}").write_text(f"{T} stdout F {number}\n")
+    (folder / "log").write_text(f"{T} stdout F 3\n")
+    left = 3
+
+    def rotating_open(path: Path, *how: object, **more: object) -> object:
+        nonlocal left
+        if left:
+            left -= 1
+            for number in range(len(list(folder.iterdir())) - 1, 0, -1):
+                (folder / f"log.{number}").rename(folder / f"log.{number + 1}")
+            (folder / "log").rename(folder / "log.1")
+            (folder / "log").write_text(f"{T} stdout F {6 - left}\n")
+        return open(path, *how, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("drivers.logs.file.open", rotating_open, raising=False)
+    assert data(folder, tail=tail) == [b"%d\n" % number for number in range(7)]
+    assert left == 0
+
+
+def test_since_within_the_tail(folder: Path) -> None:
+    (folder / "log").write_text("".join(f"2026-01-02T03:04:0{n}+00:00 stdout F {n}\n" for n in range(9)))
+    since = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert data(folder, since=since, tail=2) == [b"7\n", b"8\n"]
+    assert data(folder, since=since, tail=8) == [b"5\n", b"6\n", b"7\n", b"8\n"]
+
+
+def test_a_huge_line_is_read_in_bounded_memory(folder: Path) -> None:
+    part = f"{T} stdout P {'x' * 8000}\n"
+    with open(folder / "log", "w") as file:
+        for _ in range(8):
+            file.write(part * 1000)
+    tracemalloc.start()
+    try:
+        total = sum(len(entry.data) for entry in logs(folder).read(TASK))
+        last = list(logs(folder).read(TASK, tail=1))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert total == 8 * 8_000_000
+    assert len(last) == 1
+    assert peak < 8 << 20
 
 
 def test_nothing_is_rotated_when_nobody_writes(folder: Path) -> None:

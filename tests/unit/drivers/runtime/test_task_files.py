@@ -78,10 +78,11 @@ def test_a_limit_above_the_hosts_is_capped(monkeypatch: pytest.MonkeyPatch) -> N
     assert made["process"]["rlimits"] == [asked]
 
 
-def test_an_exec_takes_limits_and_labels_but_no_environment_of_the_task() -> None:
+def test_an_exec_takes_environment_limits_and_labels_of_the_task() -> None:
     base = {
-        "env": ["SECRET=1"],
+        "env": ["A=a", "SECRET=1"],
         "args": ["a"],
+        "cwd": "/srv",
         "rlimits": [1],
         "apparmorProfile": "p",
         "capabilities": {"ambient": ["X"]},
@@ -94,7 +95,7 @@ def test_an_exec_takes_limits_and_labels_but_no_environment_of_the_task() -> Non
         "terminal": True,
         "user": {"uid": 5, "gid": 6, "additionalGids": [7]},
         "args": ["ls"],
-        "env": ["A=b"],
+        "env": ["A=b", "SECRET=1"],
         "cwd": "/w",
         "noNewPrivileges": True,
         "capabilities": {
@@ -106,6 +107,7 @@ def test_an_exec_takes_limits_and_labels_but_no_environment_of_the_task() -> Non
         },
         "consoleSize": {"height": 24, "width": 80},
     }
+    assert spec.exec_process(base, replace(asked, cwd=""))["cwd"] == "/srv"
     assert spec.exec_process({}, replace(asked, uid=0))["capabilities"]["effective"] == ["CAP_KILL"]
 
 

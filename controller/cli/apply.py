@@ -1,0 +1,248 @@
+"""apply, plan, delete, validate: from manifests to desired state, and what would come of it."""
+
+import json
+from collections.abc import Sequence
+
+from controller.admission import Refused
+from controller.cli import reading, saved_plan, waiting
+from controller.cli.arguments import MANY, Flag, Verb
+from controller.cli.call import Call
+from controller.interface import Applied, ApplyOptions, Submission
+from controller.plan import Plan, to_json
+from controller.render import plan_text
+from manifests.load import dangling
+from resources.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from resources.meta import Key, Ref
+
+CHANGES, STALE = 2, 3
+OUTPUT = Flag("output", "how to print", short="o", value="FORM", choices=("text", "json"))
+WAIT = (
+    Flag("wait", "until all is ready, or failed for good (the default)"),
+    Flag("no-wait", "return at once"),
+    Flag("timeout", "give up after this long without progress (default: 2m)", value="DURATION"),
+)
+_OWNING = (
+    Flag("owner", "whose objects these are", value="NAME"),
+    Flag("prune", "delete what this owner has and the manifests do not name"),
+    Flag("adopt", "take over objects of another owner"),
+)
+
+
+def apply(call: Call) -> int:
+    _refuse_later(call, "atomic")
+    if call.arguments.words:
+        return _apply_saved(call)
+    options = _options(call)
+    submitted = reading.submissions(call)
+    if call.arguments.on("dry-run"):
+        _show(call, call.backend.plan(submitted, options))
+        return 0
+    reading.send(call, submitted)
+    return _told(call, submitted, call.backend.apply(submitted, options))
+
+
+def _apply_saved(call: Call) -> int:
+    if call.arguments.many("file"):
+        raise InvalidArgument("a saved plan holds its manifests: -f has no place beside it")
+    saved = saved_plan.read(call, call.arguments.words[0])
+    try:
+        reading.send(call, saved.submissions)
+        applied = call.backend.apply(saved.submissions, saved.options, expect=saved.revision)
+    except (Conflict, NotFound) as error:
+        call.note(f"lading: the plan is stale: {error}; nothing was changed, plan again")
+        return STALE
+    return _told(call, saved.submissions, applied)
+
+
+def plan(call: Call) -> int:
+    _refuse_later(call, "against")
+    options = _options(call)
+    submitted = reading.submissions(call)
+    found = call.backend.plan(submitted, options)
+    path = call.arguments.text("out")
+    if path:
+        saved_plan.write(call, path, saved_plan.SavedPlan(submitted, options, found.revision))
+    _show(call, found)
+    if call.arguments.on("exit-code") and (
+        found.changes_desired or (call.arguments.text("exit-code") == "drift" and found.has_drift)
+    ):
+        return CHANGES
+    return 0
+
+
+def delete(call: Call) -> int:
+    refs = _refs_to_delete(call)
+    if not refs:
+        call.line("nothing to delete")
+        return 0
+    flags = {name: call.arguments.on(name) for name in ("data", "cascade", "force")}
+    keys = {item.ref: item.key for item in map(call.backend.objects.find, refs) if item is not None}
+    marked = call.backend.delete(refs, **flags)
+    for ref in marked:
+        if ref not in keys:
+            item = call.backend.objects.find(ref)
+            keys |= {} if item is None else {ref: item.key}
+    if call.arguments.on("no-wait"):
+        for ref in marked:
+            call.line(f"{ref} is being deleted")
+        return 0
+    return waiting.wait(call, [(keys[ref], ref) for ref in marked if ref in keys], waiting.until_gone)
+
+
+def validate(call: Call) -> int:
+    loaded = reading.manifests(call)
+    problems = dangling(loaded, lambda _: False)
+    if any(not problem.warning for problem in problems):
+        raise Refused(problems)
+    for problem in problems:
+        call.note(str(problem))
+    count = len(loaded.manifests)
+    call.line(f"{count} {'manifest is' if count == 1 else 'manifests are'} valid")
+    return 0
+
+
+def _refs_to_delete(call: Call) -> Sequence[Ref]:
+    words, files, everything = call.arguments.words, call.arguments.many("file"), call.arguments.on("all")
+    if bool(words) + bool(files) + everything != 1:
+        raise InvalidArgument("say what to delete: KIND/NAME …, -f FILE, or --all")
+    objects = call.backend.objects
+    if everything:
+        return [item.ref for item in objects.list(namespace=call.namespace)]
+    if files:
+        # Those that are not there are gone already.
+        named = [located.manifest.ref for located in reading.manifests(call).manifests]
+        return [ref for ref in named if objects.find(ref) is not None]
+    refs = [call.ref(word) for word in words]
+    for ref in refs:
+        call.found(ref)
+    return refs
+
+
+def _options(call: Call) -> ApplyOptions:
+    owner, prune = call.arguments.text("owner"), call.arguments.on("prune")
+    if prune and not owner:
+        raise InvalidArgument("--prune needs --owner", hint="it deletes what that owner has and the manifests lack")
+    return ApplyOptions(owner=owner, prune=prune, adopt=call.arguments.on("adopt"))
+
+
+def _refuse_later(call: Call, *names: str) -> None:
+    for name in names:
+        if call.arguments.on(name):
+            raise Unsupported(f"--{name} comes in a later version")
+
+
+def _told(call: Call, submitted: Sequence[Submission], applied: Applied) -> int:
+    groups = {"created": applied.created, "changed": applied.changed, "deleted": applied.deleted}
+    as_json = call.arguments.text("output") == "json"
+    if as_json:
+        named = {name: [waiting.naming(ref) for ref in refs] for name, refs in groups.items()}
+        unchanged = [waiting.naming(ref) for ref in applied.unchanged]
+        line = {"event": "applied", "revision": applied.revision, **named, "unchanged": unchanged}
+        call.session.out(json.dumps(line) + "\n")
+    else:
+        for name, refs in groups.items():
+            for ref in refs:
+                call.line(f"{ref} {name}")
+        if not any(groups.values()):
+            call.line("nothing to change")
+    if call.arguments.on("no-wait"):
+        return 0
+    objects: dict[Key, Ref] = {}
+    for ref in (submission.located.manifest.ref for submission in submitted):
+        item = call.backend.objects.find(ref)
+        if item is None:
+            raise NotFound(f"{ref} is gone: somebody else deleted it")
+        objects[item.key] = ref
+    return _wait(call, objects, applied)
+
+
+def _wait(call: Call, objects: dict[Key, Ref], applied: Applied) -> int:
+    """A second apply has nothing to show: those that are as they should be are not spoken of."""
+    looks = {key: waiting.until_ready(call.backend, key, ref) for key, ref in objects.items()}
+    fresh = {*applied.created, *applied.changed}
+    open_ = [(key, ref) for key, ref in objects.items() if ref in fresh or not looks[key].done]
+    if not open_ and call.arguments.text("output") != "json":
+        return 0
+    return waiting.wait(call, open_, waiting.until_ready)
+
+
+def _show(call: Call, found: Plan) -> None:
+    if call.arguments.text("output") == "json":
+        call.session.out(json.dumps(to_json(found)) + "\n")
+    else:
+        width = call.session.columns if call.session.stdout_tty else 0
+        call.session.out(plan_text(found, width=width, color=call.session.color, actions=call.arguments.on("verbose")))
+
+
+VERBS = (
+    Verb(
+        "apply",
+        "-f FILE … | PLANFILE",
+        "make the host match the manifests",
+        apply,
+        (
+            reading.FILES,
+            *reading.VARIABLES,
+            *_OWNING,
+            *WAIT,
+            Flag("dry-run", "only say what would change"),
+            Flag("once", "be the engine for this one command, and leave none behind"),
+            Flag("atomic", "undo all when something fails (in a later version)"),
+            OUTPUT,
+        ),
+        (0, 1),
+        text="""Reads the manifests and all they name, writes what they ask for, and waits until it is so.
+Applying the same again changes nothing.
+
+  lading apply -f shop/                      a folder of manifests
+  lading apply -f web.yaml --var TAG=1.2     with a variable
+  lading plan -f shop/ --out shop.plan && lading apply shop.plan
+
+Exit codes: 0 done, 1 error, 3 the saved plan is stale (nothing was touched), 4 no progress within --timeout.""",
+    ),
+    Verb(
+        "plan",
+        "-f FILE …",
+        "show what apply would change, field by field",
+        plan,
+        (
+            reading.FILES,
+            *reading.VARIABLES,
+            *_OWNING,
+            Flag(
+                "exit-code", "exit with 2 when something would change", value="drift", optional=True, choices=("drift",)
+            ),
+            Flag("out", "save the plan, sealed, for `lading apply PLANFILE`", value="FILE"),
+            Flag("against", "compare with a dump (in a later version)", value="DUMP"),
+            OUTPUT,
+        ),
+        text="""Changes nothing. Says of each change whether it is hot, a restart, a recreate, or loses data.
+--exit-code counts desired state; with =drift also what others changed on the host.""",
+    ),
+    Verb(
+        "delete",
+        "KIND/NAME … | -f FILE … | --all",
+        "delete objects",
+        delete,
+        (
+            reading.FILES,
+            *reading.VARIABLES,
+            Flag("all", "everything in the namespace"),
+            Flag("data", "volumes' data as well"),
+            Flag("cascade", "what uses them as well"),
+            Flag("force", "kill instead of stopping"),
+            *WAIT,
+            OUTPUT,
+        ),
+        (0, MANY),
+        text="What is in use is not deleted: its users are named. Data of volumes stays, unless --data is given.",
+    ),
+    Verb(
+        "validate",
+        "-f FILE …",
+        "check manifests without an engine",
+        validate,
+        (reading.FILES, *reading.VARIABLES),
+        text="Prints every problem as file:line:column: field: what is wrong.",
+    ),
+)

@@ -1,0 +1,204 @@
+"""The command line's grammar: verbs with their flags, parsed, and explained (PURE).
+
+A verb is declared once; parsing, `--help`, completion and "did you mean" all read the declaration. Flags may stand
+anywhere, before the verb too where they are global; `--` ends them, and so does the command of an `exec`.
+"""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from resources.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from controller.cli.call import Call
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    name: str
+    help: str
+    short: str = ""
+    value: str = ""
+    """What it takes, as help shows it; "" for a switch."""
+    repeat: bool = False
+    optional: bool = False
+    """The value may be left out, and needs a `=`."""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    name: str
+    usage: str
+    summary: str
+    run: "Callable[[Call], int]"
+    flags: tuple[Flag, ...] = ()
+    words: tuple[int, int] = (0, 0)
+    """How many words beside flags, at least and at most."""
+    command: bool = False
+    """The words after the first are a command, with flags of its own."""
+    text: str = ""
+    """What there is to know besides; for `--help`."""
+
+
+GLOBALS = (
+    Flag("namespace", "isolates names (default: default)", short="n", value="NAME"),
+    Flag("root", "where the engine keeps its state (default: /var/lib/lading)", value="DIR"),
+    Flag("run-root", "where it keeps what a reboot may take (default: /run/lading)", value="DIR"),
+    Flag("verbose", "say more", short="v"),
+    Flag("no-color", "no color on a terminal"),
+    Flag("help", "explain the command", short="h"),
+)
+MANY = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    verb: str
+    words: tuple[str, ...] = ()
+    flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def on(self, name: str) -> bool:
+        return name in self.flags
+
+    def text(self, name: str, default: str = "") -> str:
+        return self.flags[name][-1] if name in self.flags else default
+
+    def many(self, name: str) -> Sequence[str]:
+        return self.flags.get(name, ())
+
+
+def parse(argv: Sequence[str], verbs: Mapping[str, Verb], later: Sequence[str] = ()) -> Arguments:
+    """Raises: InvalidArgument that says what was meant, perhaps."""
+    parser = _Parser(verbs, later)
+    parser.run(list(argv))
+    return Arguments(parser.verb.name if parser.verb else "", tuple(parser.words), parser.flags)
+
+
+class _Parser:
+    def __init__(self, verbs: Mapping[str, Verb], later: Sequence[str]) -> None:
+        self._verbs = verbs
+        self._later = later
+        self.verb: Verb | None = None
+        self.words: list[str] = []
+        self.flags: dict[str, list[str]] = {}
+
+    def run(self, rest: list[str]) -> None:
+        while rest:
+            word = rest.pop(0)
+            if word == "--":
+                self.words += rest
+                rest = []
+            elif word.startswith("--"):
+                self._long(word[2:], rest)
+            elif len(word) > 1 and word.startswith("-"):
+                self._cluster(word[1:], rest)
+            elif self.verb is None:
+                self._begin(word)
+            else:
+                self.words.append(word)
+                if self.verb.command and len(self.words) == 2:
+                    self.words += rest
+                    rest = []
+        self._check()
+
+    def _begin(self, word: str) -> None:
+        if word in self._later:
+            raise InvalidArgument(f"`lading {word}` comes in a later version")
+        if word not in self._verbs:
+            raise InvalidArgument(f"there is no command {word[:60]!r}", hint=_meant(word, self._verbs, "lading --help"))
+        self.verb = self._verbs[word]
+
+    def _known(self) -> Iterator[Flag]:
+        yield from self.verb.flags if self.verb else ()
+        yield from GLOBALS
+
+    def _long(self, text: str, rest: list[str]) -> None:
+        name, equals, value = text.partition("=")
+        flag = next((f for f in self._known() if f.name == name), None)
+        if flag is None:
+            names = {f"--{f.name}": f for f in self._known()}
+            raise InvalidArgument(f"there is no flag --{name[:60]}", hint=_meant(f"--{name}", names, self._help()))
+        if not flag.value and equals:
+            raise InvalidArgument(f"--{name} takes no value", hint=self._help())
+        self._set(flag, value if equals else self._value(flag, rest))
+
+    def _cluster(self, letters: str, rest: list[str]) -> None:
+        for at, letter in enumerate(letters):
+            flag = next((f for f in self._known() if f.short == letter), None)
+            if flag is None:
+                raise InvalidArgument(f"there is no flag -{letter}", hint=self._help())
+            if flag.value and at + 1 < len(letters):
+                self._set(flag, letters[at + 1 :].removeprefix("="))
+                return
+            self._set(flag, self._value(flag, rest))
+
+    def _value(self, flag: Flag, rest: list[str]) -> str:
+        if not flag.value or flag.optional:
+            return ""
+        if not rest:
+            raise InvalidArgument(f"{_shown(flag)} needs a value: {flag.value}", hint=self._help())
+        return rest.pop(0)
+
+    def _set(self, flag: Flag, value: str) -> None:
+        if flag.choices and value not in flag.choices and not (flag.optional and not value):
+            raise InvalidArgument(f"--{flag.name} is one of {', '.join(flag.choices)}, not {value[:60]!r}")
+        values = self.flags.setdefault(flag.name, [])
+        if values and flag.value and not flag.repeat and values[-1] != value:
+            raise InvalidArgument(f"--{flag.name} is given twice, with different values", hint=self._help())
+        values.append(value)
+
+    def _check(self) -> None:
+        if self.verb is None or "help" in self.flags:
+            return
+        least, most = self.verb.words
+        if not least <= len(self.words) <= most:
+            what = "too few words" if len(self.words) < least else f"what is {self.words[most][:60]!r} for?"
+            raise InvalidArgument(
+                f"{what} usage: lading {self.verb.name} {self.verb.usage}".rstrip(), hint=self._help()
+            )
+
+    def _help(self) -> str:
+        return f"see `lading {self.verb.name} --help`" if self.verb else "see `lading --help`"
+
+
+def _meant(word: str, known: Mapping[str, object], otherwise: str) -> str:
+    near = difflib.get_close_matches(word, known, 1, 0.6)
+    if near:
+        return f"did you mean {near[0]}?"
+    return otherwise if otherwise.startswith("see") else f"see `{otherwise}`"
+
+
+def _shown(flag: Flag) -> str:
+    return f"-{flag.short}, --{flag.name}" if flag.short else f"--{flag.name}"
+
+
+def overview(groups: Mapping[str, Sequence[Verb]]) -> str:
+    lines = ["lading: containers from a description of what should be there", "", "usage: lading COMMAND [flags]", ""]
+    for title, verbs in groups.items():
+        lines += [f"{title}:", *(f"  {verb.name:<11} {verb.summary}" for verb in verbs), ""]
+    lines += ["flags of every command:", *_flag_lines(GLOBALS), ""]
+    lines.append("`lading COMMAND --help` explains one. NAME alone means container/NAME.")
+    return "\n".join(lines) + "\n"
+
+
+def explanation(verb: Verb) -> str:
+    lines = [f"lading {verb.name}: {verb.summary}", "", f"usage: lading {verb.name} {verb.usage}".rstrip()]
+    lines += ["", verb.text.strip()] if verb.text else []
+    lines += ["", "flags:", *_flag_lines(verb.flags)] if verb.flags else []
+    lines += ["", "flags of every command:", *_flag_lines(GLOBALS)]
+    return "\n".join(lines) + "\n"
+
+
+def _flag_lines(flags: Sequence[Flag]) -> list[str]:
+    shown = []
+    for flag in flags:
+        equals = f"[={flag.value}]" if flag.optional else f" {flag.value}" if flag.value else ""
+        short = f"-{flag.short}, " if flag.short else "    "
+        choices = f" ({', '.join(flag.choices)})" if flag.choices and not flag.optional else ""
+        again = "; may be repeated" if flag.repeat else ""
+        shown.append((f"  {short}--{flag.name}{equals}", f"{flag.help}{choices}{again}"))
+    width = min(max((len(left) for left, _ in shown), default=0), 30)
+    return [f"{left:<{width}}  {right}" for left, right in shown]

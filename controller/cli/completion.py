@@ -1,0 +1,114 @@
+"""Completion scripts for shells, made of the verbs' declarations (PURE); names of objects are asked of the engine."""
+
+from collections.abc import Mapping, Sequence
+
+from controller.cli.arguments import GLOBALS, Flag, Verb
+from resources.errors import InvalidArgument
+from resources.kinds import SUPPORTED
+
+_NAMES = "lading get all -o name 2>/dev/null | sed -n 's|^container/||p; t; p'"
+"""Containers by their bare names, everything else as kind/name. Only where an engine runs would it be quick."""
+_OF_FILES = ("apply", "plan", "validate", "graph", "cp")
+
+
+def script(shell: str, verbs: Mapping[str, Verb]) -> str:
+    makers = {"bash": _bash, "zsh": _zsh, "fish": _fish}
+    if shell not in makers:
+        raise InvalidArgument(f"there is no completion for {shell[:40]!r}", hint="bash, zsh or fish")
+    return makers[shell](verbs)
+
+
+def _spelt(flags: Sequence[Flag]) -> list[str]:
+    return [word for flag in flags for word in (f"--{flag.name}", *([f"-{flag.short}"] if flag.short else []))]
+
+
+def _kinds() -> str:
+    return " ".join(kind.lower() for kind in SUPPORTED)
+
+
+def _words(verb: Verb) -> str:
+    """What stands there beside flags: a shell expression, or words."""
+    if verb.name in ("get", "schema"):
+        return _kinds()
+    if verb.name == "completion":
+        return "bash zsh fish"
+    return "" if not verb.words[1] or verb.name in _OF_FILES else f"$({_NAMES})"
+
+
+def _bash(verbs: Mapping[str, Verb]) -> str:
+    cases = "".join(
+        f'    {name}) words="{" ".join(_spelt(verb.flags))} {_words(verb)}" ;;\n' for name, verb in verbs.items()
+    )
+    return f"""# lading completion for bash: source <(lading completion bash)
+_lading() {{
+  local word=${{COMP_WORDS[COMP_CWORD]}} verb="" words="" i
+  COMPREPLY=()
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case ${{COMP_WORDS[i]}} in
+      -n | --namespace | --root | --run-root) ((i++)) ;;
+      -*) ;;
+      *) verb=${{COMP_WORDS[i]}}; break ;;
+    esac
+  done
+  case $verb in
+    "") words="{" ".join(verbs)}" ;;
+{cases}  esac
+  words="$words {" ".join(_spelt(GLOBALS))}"
+  [[ $word == -* || -z $verb ]] || words=$(printf '%s\\n' $words | grep -v '^-')
+  COMPREPLY=($(compgen -W "$words" -- "$word"))
+  [[ ${{#COMPREPLY[@]}} -gt 0 ]] || COMPREPLY=($(compgen -f -- "$word"))
+}}
+complete -o filenames -F _lading lading
+"""
+
+
+def _zsh(verbs: Mapping[str, Verb]) -> str:
+    listed = "\n".join(f"    {_quoted(f'{name}:{verb.summary}')}" for name, verb in verbs.items())
+    cases = "".join(f"    {name}) {_zsh_case(verb)} ;;\n" for name, verb in verbs.items())
+    return f"""#compdef lading
+# lading completion for zsh: source <(lading completion zsh)
+_lading() {{
+  local -a verbs; local verb=${{words[2]}}
+  verbs=(
+{listed}
+  )
+  if (( CURRENT == 2 )); then _describe command verbs; return; fi
+  case $verb in
+{cases}  esac
+  _files
+}}
+compdef _lading lading
+"""
+
+
+def _zsh_case(verb: Verb) -> str:
+    flags = " ".join(_quoted(word) for word in _spelt((*verb.flags, *GLOBALS)))
+    words = _words(verb)
+    return f"compadd -- {flags}" + (f"; compadd -- {words}" if words else "")
+
+
+def _fish(verbs: Mapping[str, Verb]) -> str:
+    lines = ["# lading completion for fish: lading completion fish | source"]
+    for name, verb in verbs.items():
+        lines.append(f"complete -c lading -f -n __fish_use_subcommand -a {name} -d {_quoted(verb.summary)}")
+        when = f"-n '__fish_seen_subcommand_from {name}'"
+        for flag in verb.flags:
+            lines.append(_fish_flag(flag, when))
+        words = _words(verb).replace("$(", "(")
+        if words:
+            lines.append(f"complete -c lading -f {when} -a {_quoted(words)}")
+        if verb.name in _OF_FILES:
+            lines.append(f"complete -c lading -F {when}")
+    lines += [_fish_flag(flag, "") for flag in GLOBALS]
+    return "\n".join(lines) + "\n"
+
+
+def _fish_flag(flag: Flag, when: str) -> str:
+    short = f" -s {flag.short}" if flag.short else ""
+    value = " -r" if flag.value and not flag.optional else ""
+    choices = f" -a {_quoted(' '.join(flag.choices))}" if flag.choices else ""
+    return f"complete -c lading {when}{short} -l {flag.name}{value}{choices} -d {_quoted(flag.help)}".replace("  ", " ")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

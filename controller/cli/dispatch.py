@@ -1,0 +1,64 @@
+"""From an argument list to the verb that runs, and from what it raises to what the user reads."""
+
+from collections.abc import Sequence
+
+from controller.cli import arguments
+from controller.cli.arguments import Arguments
+from controller.cli.call import Call
+from controller.cli.catalogue import GROUPS, LATER, VERBS
+from controller.cli.clean import clean
+from controller.interface import Backend, Session
+from resources.errors import Cancelled, EngineError
+
+INTERRUPTED = 130
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    return arguments.parse(argv, VERBS, LATER)
+
+
+def run(session: Session, backend: Backend | None) -> int:
+    """Run the session's command and return its exit code. Raises: what is no error of the user's or the engine's."""
+    try:
+        return _run(session, backend)
+    except Cancelled:
+        return INTERRUPTED
+    except EngineError as error:
+        session.err(complaint(error))
+        return 1
+    except ExceptionGroup as group:
+        known, unknown = group.split(EngineError)
+        if known is not None:
+            session.err("".join(complaint(error) for error in _leaves(known)))
+        if unknown is not None:
+            raise unknown from None
+        return 1
+
+
+def complaint(error: BaseException) -> str:
+    problems = getattr(error, "problems", None)
+    if problems:
+        return "".join(f"{clean(str(problem))}\n" for problem in problems)
+    return f"lading: {clean(str(error))}\n"
+
+
+def _leaves(group: BaseExceptionGroup[EngineError]) -> list[EngineError]:
+    found: list[EngineError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def _run(session: Session, backend: Backend | None) -> int:
+    found = parse(session.argv)
+    if found.on("no-color"):
+        session.color = False
+    if not found.verb or found.verb == "help":
+        asked = found.words[0] if found.words else ""
+        session.out(arguments.explanation(VERBS[parse([asked]).verb]) if asked else arguments.overview(GROUPS))
+        return 0
+    verb = VERBS[found.verb]
+    if found.on("help"):
+        session.out(arguments.explanation(verb))
+        return 0
+    return verb.run(Call(session, found, backend))

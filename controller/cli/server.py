@@ -1,0 +1,149 @@
+"""The door for commands: `<run root>/command.sock`, one thread a command.
+
+    server = CommandServer(run_root, backend)   # listens
+    server.start()
+    server.stop()                               # cancels the commands under way
+
+A client is held to be hostile until it has opened with a request, and bounded after that: frames have a largest size,
+what it does not read is not produced, and whatever it does wrong ends its own connection and nothing else.
+"""
+
+import grp
+import os
+import socket
+import struct
+import threading
+from pathlib import Path
+
+import structlog
+
+from controller.cli import dispatch, frames, words
+from controller.cli.session import RemoteSession
+from controller.interface import Backend
+from resources.errors import Cancelled
+
+_GROUP = "lading"
+_MAX_COMMANDS = 512
+_HELLO_SECONDS = 5.0
+_LEAVE_SECONDS = 2.0
+
+
+class CommandServer:
+    def __init__(self, run_root: Path, backend: Backend) -> None:
+        self._path = run_root / "command.sock"
+        self._backend = backend
+        self._log = structlog.get_logger()
+        self._lock = threading.Lock()
+        self._commands: dict[socket.socket, threading.Thread] = {}
+        self._socket = _listen(run_root)
+        self._inode = self._path.stat().st_ino
+        self._thread = threading.Thread(target=self._accept, name="commands", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No command is taken any more; those under way find themselves cancelled, and may say so."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._socket.close()
+        if self._path.exists() and self._path.stat().st_ino == self._inode:
+            self._path.unlink()
+        with self._lock:
+            commands = dict(self._commands)
+        for connection in commands:
+            _shut(connection, socket.SHUT_RD)
+        for connection, thread in commands.items():
+            thread.join(_LEAVE_SECONDS)
+            _shut(connection, socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._serve, args=(connection,), name="command", daemon=True)
+            with self._lock:
+                full = len(self._commands) >= _MAX_COMMANDS
+                if not full:
+                    self._commands[connection] = thread
+            if full:
+                connection.close()
+            else:
+                thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            pid, uid, _ = _credentials(connection)
+            session = open_session(connection)
+            self._log.info("command", verb=words.scan(session.argv).verb[:40], uid=uid, pid=pid)
+            run(session, self._backend)
+        except (OSError, frames.Broken, Cancelled) as error:
+            self._log.info("a client has gone", why=str(error))
+        except Exception as error:
+            self._log.error("a command failed in a way it should not", exc_info=error)
+        finally:
+            with self._lock:
+                self._commands.pop(connection, None)
+            connection.close()
+
+
+def open_session(connection: socket.socket) -> RemoteSession:
+    """Wait for the request. Raises: OSError, Broken, Cancelled."""
+    connection.settimeout(_HELLO_SECONDS)
+    session = RemoteSession(connection)
+    connection.settimeout(None)
+    return session
+
+
+def run(session: RemoteSession, backend: Backend | None) -> None:
+    try:
+        code = dispatch.run(session, backend)
+    except (frames.Broken, Cancelled):
+        raise
+    except Exception as error:
+        session.err(f"lading: this should not have happened: {type(error).__name__}: {error}\n")
+        session.end(1)
+        raise
+    session.end(code)
+
+
+def _listen(run_root: Path) -> socket.socket:
+    """Nobody can connect before owner and mode are right: the name appears last."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    folder = os.open(run_root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # An address has room for 107 bytes; this one is short wherever the run root is.
+        base = Path(f"/proc/self/fd/{folder}")
+        new = base / "command.sock.new"
+        new.unlink(missing_ok=True)
+        listener.bind(str(new))
+        try:
+            group = grp.getgrnam(_GROUP).gr_gid
+        except KeyError:
+            group = -1
+        os.chown(new, -1, group)
+        new.chmod(0o660)
+        listener.listen(128)
+        new.rename(base / "command.sock")
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        os.close(folder)
+    return listener
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int, int]:
+    answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, gid = struct.unpack("3i", answer)
+    return pid, uid, gid
+
+
+def _shut(connection: socket.socket, how: int) -> None:
+    try:
+        connection.shutdown(how)
+    except OSError:  # it has gone
+        return

@@ -1,0 +1,113 @@
+"""Starting an engine in the background for a command that found none, and waiting for one that ends."""
+
+import errno
+import os
+import select
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from controller.cli import main
+from controller.cli.client import peer
+from controller.cli.words import Line
+
+if TYPE_CHECKING:
+    from _socket import socket
+
+_PATIENCE = 30.0
+_LAST_LINES = 12
+_KEPT = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+def start(line: Line) -> "socket | None":
+    """Start an engine and connect to it; None when that fails, which has then been explained."""
+    if os.geteuid() != 0:
+        sys.stderr.write("lading: no engine runs here, and only root can start one\n")
+        return None
+    log = os.path.join(line.root, "engine.log")
+    os.makedirs(line.root, mode=0o700, exist_ok=True)
+    begin = os.stat(log).st_size if os.path.exists(log) else 0
+    pid = _spawn(line, log)
+    connection = _await(pid, line.run_root)
+    if connection is None:
+        sys.stderr.write(f"lading: the engine did not start; the end of {log}:\n{_tail(log, begin)}")
+        return None
+    if peer(connection) == pid:
+        sys.stderr.write(f"started an engine (pid {pid}); `lading shutdown` ends it\n")
+    return connection
+
+
+def await_end(pid: int) -> int:
+    """An engine that shuts down has let go of its files once this returns."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return 0
+    except OSError:  # not ours to watch
+        return 0
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        if not poll.poll(_PATIENCE * 1000):
+            sys.stderr.write(f"lading: the engine (pid {pid}) has not ended within {_PATIENCE:.0f} s\n")
+            return 1
+        return 0
+    finally:
+        os.close(handle)
+
+
+def _spawn(line: Line, log: str) -> int:
+    checkout = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    program = (
+        f"import sys; sys.path.insert(0, {checkout!r}); from controller.cli.main import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    roots = ["--root", os.path.abspath(line.root), "--run-root", os.path.abspath(line.run_root)]
+    arguments = [sys.executable, "-IS", "-c", program, *roots, "serve", "--background"]
+    return os.posix_spawn(
+        sys.executable,
+        arguments,
+        {name: value for name, value in os.environ.items() if _kept(name)},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+
+
+def _kept(name: str) -> bool:
+    """The engine outlives the shell it was started from: what that has in its environment is not for it to keep."""
+    return name.upper() in _KEPT or name.startswith(("LADING_", "LC_"))
+
+
+def _await(pid: int, run_root: str) -> "socket | None":
+    deadline = time.monotonic() + _PATIENCE
+    running = True
+    while time.monotonic() < deadline:
+        connection = main.connect(run_root)
+        if connection is not None:
+            return connection
+        if running and _ended(pid):
+            # Another engine may have been a moment faster: it holds the root and is about to answer.
+            running, deadline = False, time.monotonic() + 2.0
+        time.sleep(0.005)
+    return None
+
+
+def _ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except OSError as error:
+        return error.errno == errno.ECHILD
+
+
+def _tail(log: str, begin: int) -> str:
+    try:
+        with open(log, "rb") as file:
+            file.seek(begin)
+            lines = file.read(1 << 20).decode(errors="replace").splitlines()
+    except OSError as error:
+        return f"  ({error.strerror})\n"
+    return "".join(f"  {entry}\n" for entry in lines[-_LAST_LINES:]) or "  (it says nothing)\n"

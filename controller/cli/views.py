@@ -1,0 +1,232 @@
+"""Objects as users see them: JSON, manifests, columns (PURE). Nothing here shows what a Secret holds."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import yaml
+
+from resources.kinds import API_VERSION, Kind
+from resources.meta import Status
+from resources.object import Object
+from resources.scalars import format_size
+
+_NOT_NAME = re.compile(r"[^A-Z0-9_]")
+
+
+def as_json(item: Object, status: Status | None) -> dict[str, Any]:
+    """Everything there is to know of it, status included."""
+    shown: dict[str, Any] = {
+        "apiVersion": API_VERSION,
+        "kind": item.kind.value,
+        "metadata": item.metadata.model_dump(mode="json", exclude_none=True),
+        "spec": _spec(item),
+    }
+    if item.kind is Kind.SECRET:
+        shown["digests"] = {key: sealed.digest for key, sealed in sorted(item.effective.entries.items())}
+    else:
+        shown["effective"] = item.effective.full()
+    if item.inputs:
+        shown["inputs"] = {path: held.written() for path, held in item.inputs.items()}
+    if item.suspension is not None:
+        shown["suspension"] = item.suspension.model_dump(mode="json")
+    if status is not None:
+        report = status.model_dump(mode="json", exclude={"fields"})
+        shown["status"] = {**status.fields, **report}
+    return shown
+
+
+def as_manifest(item: Object) -> dict[str, Any]:
+    """What would be applied to have the same. A Secret's values are asked for, since they are not shown."""
+    metadata = item.metadata
+    parts = {"name": metadata.name, "namespace": metadata.namespace}
+    head: dict[str, Any] = {**parts, "labels": dict(metadata.labels), "annotations": dict(metadata.annotations)}
+    spec = item.spec.written()
+    if item.kind is Kind.SECRET and "data" in spec:
+        spec["data"] = {key: f"${{{_variable(item, key)}:?its value is not shown}}" for key in spec["data"]}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": item.kind.value,
+        "metadata": {name: value for name, value in head.items() if value},
+        "spec": spec,
+    }
+
+
+def to_yaml(value: Any) -> str:
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def _spec(item: Object) -> dict[str, Any]:
+    spec: dict[str, Any] = item.spec.written()
+    if item.kind is Kind.SECRET and "data" in spec:
+        spec["data"] = dict.fromkeys(spec["data"], "(not shown)")
+    return spec
+
+
+def _variable(item: Object, key: str) -> str:
+    name = _NOT_NAME.sub("_", f"{item.metadata.name}_{key}".upper())
+    return f"_{name}" if name[0].isdigit() else name
+
+
+def age(since: datetime, now: datetime) -> str:
+    seconds = max(int((now - since).total_seconds()), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+Cell = Callable[[Object, Status, datetime], str]
+
+
+def _field(*names: str) -> Cell:
+    def cell(item: Object, status: Status, now: datetime) -> str:
+        del item, now
+        value: Any = next((status.fields[name] for name in names if status.fields.get(name) is not None), "")
+        return _text(value)
+
+    return cell
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={_text(part)}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ",".join(map(_text, value))
+    return str(value)
+
+
+def _state(item: Object, status: Status, now: datetime) -> str:
+    del now
+    if item.deleting:
+        return "Deleting"
+    if item.suspension is not None:
+        return f"{status.phase} ({item.suspension.state} by {item.suspension.by})"
+    return status.phase
+
+
+def _ready(item: Object, status: Status, now: datetime) -> str:
+    del item, now
+    condition = status.condition("Ready")
+    if condition is None:
+        return ""
+    return {"True": "yes", "False": "no", "Unknown": "?"}[condition.status]
+
+
+def _why(item: Object, status: Status, now: datetime) -> str:
+    del item, now
+    condition = status.condition("Ready")
+    return "" if condition is None or condition.status == "True" else condition.message or condition.reason
+
+
+def _uid(item: Object, status: Status, now: datetime) -> str:
+    del status, now
+    return item.metadata.uid[:12]
+
+
+def _age(item: Object, status: Status, now: datetime) -> str:
+    del status
+    return age(item.metadata.creation_timestamp, now)
+
+
+def _started(item: Object, status: Status, now: datetime) -> str:
+    del item
+    started = status.fields.get("startedAt")
+    if not isinstance(started, str) or status.fields.get("pid") is None:
+        return ""
+    return age(datetime.fromisoformat(started), now)
+
+
+def _image(item: Object, status: Status, now: datetime) -> str:
+    del status, now
+    image = item.effective.image
+    return image if isinstance(image, str) else f"image/{image.name}"
+
+
+def _ports(item: Object, status: Status, now: datetime) -> str:
+    del now
+    reported = status.fields.get("ports")
+    if reported:
+        return _text(reported)
+    ports = (
+        f"{f'{port.address}:' if port.address else ''}{port.host or '*'}->{port.container}/{port.protocol}"
+        for port in item.effective.ports
+    )
+    return ",".join(ports)
+
+
+def _networks(item: Object, status: Status, now: datetime) -> str:
+    del status, now
+    return ",".join(n.name or f"container/{n.container}" for n in item.effective.networks)
+
+
+def _source(item: Object, status: Status, now: datetime) -> str:
+    del status, now
+    source = item.effective.source
+    value = getattr(source, source.type)
+    return f"{source.type} {value if isinstance(value, str) else value.context}"
+
+
+def _size(item: Object, status: Status, now: datetime) -> str:
+    del item, now
+    size = status.fields.get("size")
+    return human_size(size) if isinstance(size, int) else ""
+
+
+def _volume_size(item: Object, status: Status, now: datetime) -> str:
+    size = item.effective.size
+    return _size(item, status, now) if size is None else str(format_size(size))
+
+
+def _of_spec(name: str) -> Cell:
+    def cell(item: Object, status: Status, now: datetime) -> str:
+        del status, now
+        return _text(getattr(item.effective, name))
+
+    return cell
+
+
+def _subnets(item: Object, status: Status, now: datetime) -> str:
+    return ",".join(subnet.subnet for subnet in item.effective.subnets) or _field("subnets")(item, status, now)
+
+
+def _keys(item: Object, status: Status, now: datetime) -> str:
+    del status, now
+    return ",".join(sorted(item.effective.entries))
+
+
+def human_size(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+_COLUMNS: Mapping[Kind, Sequence[tuple[str, Cell]]] = {
+    Kind.CONTAINER: (("UP", _started), ("RESTARTS", _field("restarts")), ("EXIT", _field("exitCode"))),
+    Kind.IMAGE: (("SOURCE", _source), ("SIZE", _size)),
+    Kind.NETWORK: (("DRIVER", _of_spec("driver")), ("SUBNETS", _subnets)),
+    Kind.VOLUME: (("DRIVER", _of_spec("driver")), ("SIZE", _volume_size), ("RECLAIM", _of_spec("reclaim"))),
+    Kind.SECRET: (("KEYS", _keys),),
+    Kind.CONFIG: (("KEYS", _keys),),
+}
+_WIDE: Mapping[Kind, Sequence[tuple[str, Cell]]] = {
+    Kind.CONTAINER: (
+        ("PID", _field("pid")),
+        ("IMAGE", _image),
+        ("NETWORKS", _networks),
+        ("ADDRESSES", _field("addresses")),
+        ("PORTS", _ports),
+    ),
+    Kind.IMAGE: (("DIGEST", _field("digest", "image")),),
+}
+
+
+def columns(kind: Kind, *, wide: bool) -> Sequence[tuple[str, Cell]]:
+    """What a table shows of a kind beside the names."""
+    common: list[tuple[str, Cell]] = [("STATE", _state), ("READY", _ready)]
+    more = [*_WIDE.get(kind, ()), ("UID", _uid)] if wide else []
+    return [*common, *_COLUMNS.get(kind, ()), ("AGE", _age), *more, ("WHY", _why)]

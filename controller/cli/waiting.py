@@ -1,0 +1,228 @@
+"""Waiting until objects are as asked, and showing how it goes: lines in place on a terminal, plain lines or JSON elsewhere."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from controller.cli.call import Call
+from controller.cli.clean import one_line
+from controller.interface import Backend
+from resources import errors
+from resources.errors import Cancelled, EngineError
+from resources.kinds import Kind
+from resources.meta import Key, Ref, Status
+from resources.object import Object
+
+DONE, FAILED, NO_PROGRESS = 0, 1, 4
+_TICK = 0.5
+_GATHER = 0.04
+"""Seconds in which changes are gathered before they are shown."""
+_HOPELESS = {
+    item.reason
+    for item in vars(errors).values()
+    if isinstance(item, type) and issubclass(item, EngineError) and not item.retryable
+} | {"Invalid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one object stands."""
+
+    ref: Ref
+    phase: str
+    message: str = ""
+    done: bool = False
+    failed: bool = False
+
+
+_OVER = ("Failed", "Completed", "Stopped")
+"""Phases of what will not become ready by itself any more."""
+Judge = Callable[[Backend, Key, Ref], Look]
+
+
+def until_ready(backend: Backend, key: Key, ref: Ref) -> Look:
+    item = backend.objects.get(key)
+    if item is None or item.deleting:
+        return Look(ref, "Deleting", "somebody else deletes it", failed=True)
+    status = backend.objects.status(key) or Status()
+    ready = status.condition("Ready")
+    message = "" if ready is None or ready.status == "True" else ready.message or ready.reason
+    if status.observed_generation < item.metadata.generation:
+        return Look(ref, status.phase, message)
+    if status.ready:
+        return Look(ref, status.phase, done=True)
+    if resting(item) and backend.settled(key):
+        return Look(ref, status.phase, done=True)
+    failed = status.phase in _OVER or (ready is not None and ready.reason in _HOPELESS)
+    return Look(ref, status.phase, message, failed=failed)
+
+
+def until_settled(backend: Backend, key: Key, ref: Ref) -> Look:
+    """For what a verb asks of one object by hand: it is as the user wants it, ready or not."""
+    item = backend.objects.get(key)
+    if item is None:
+        return Look(ref, "Deleted", done=True)
+    status = backend.objects.status(key) or Status()
+    ready = status.condition("Ready")
+    if backend.settled(key):
+        return Look(ref, status.phase, done=True)
+    hopeless = ready is not None and ready.status == "False" and ready.reason in _HOPELESS
+    return Look(ref, status.phase, ready.message if ready else "", failed=hopeless)
+
+
+def until_gone(backend: Backend, key: Key, ref: Ref) -> Look:
+    if backend.objects.get(key) is None:
+        return Look(ref, "Deleted", done=True)
+    status = backend.objects.status(key)
+    ready = status.condition("Ready") if status else None
+    return Look(ref, "Deleting", ready.message if ready and ready.status != "True" else "")
+
+
+def resting(item: Object) -> bool:
+    """It is not to run: by its manifest, or because somebody stopped or paused it."""
+    if item.kind is not Kind.CONTAINER:
+        return False
+    return item.suspension is not None or item.effective.state in ("stopped", "created", "paused")
+
+
+def wait(call: Call, objects: Sequence[tuple[Key, Ref]], judge: Judge) -> int:
+    """Wait for all; return DONE, FAILED or NO_PROGRESS. Raises: Cancelled, InvalidArgument."""
+    patience = call.duration("timeout", "2m")
+    backend = call.backend
+    show = _display(call)
+    looks: dict[Key, Look] = {}
+    refs = dict(objects)
+    changed: Iterable[Key] = refs
+    progress = time.monotonic()
+    while True:
+        revision = backend.objects.revision()
+        fresh = {key: judge(backend, key, refs[key]) for key in changed if key in refs}
+        if any(looks.get(key) != look for key, look in fresh.items()):
+            progress = time.monotonic()
+        looks |= fresh
+        show.update(looks.values())
+        waiting = [key for key, look in looks.items() if not (look.done or look.failed)]
+        if not waiting:
+            return show.end(looks.values(), DONE)
+        if time.monotonic() - progress > patience:
+            return show.end(looks.values(), NO_PROGRESS)
+        # What changes beside the store (whether it is settled) is looked at again every now and then.
+        changed = {*changes(call, revision, waiting), *waiting}
+
+
+def changes(call: Call, revision: int, waiting: Sequence[Key]) -> set[Key]:
+    """The keys of interest that changed since; returns soon after the first of them, or after a while."""
+    found: set[Key] = set()
+    until = time.monotonic() + _TICK
+
+    def stopped() -> bool:
+        if call.session.cancelled():
+            raise Cancelled("interrupted")
+        return time.monotonic() >= until
+
+    for key in call.backend.changes(revision, stopped):
+        if key in waiting:
+            found.add(key)
+            until = min(until, time.monotonic() + _GATHER)
+        if stopped():
+            break
+    return found
+
+
+class _Lines:
+    """One line a change."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._shown: dict[Ref, str] = {}
+
+    def update(self, looks: Iterable[Look]) -> None:
+        for look in looks:
+            text = described(look)
+            if self._shown.get(look.ref) != text:
+                self._shown[look.ref] = text
+                self._call.line(text)
+
+    def end(self, looks: Iterable[Look], code: int) -> int:
+        return _sum_up(self._call, list(looks), code)
+
+
+class _Json:
+    """One object a change, on a line of its own."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._shown: dict[Ref, Look] = {}
+
+    def update(self, looks: Iterable[Look]) -> None:
+        for look in looks:
+            if self._shown.get(look.ref) != look:
+                self._shown[look.ref] = look
+                line = {"event": "state", **naming(look.ref), "phase": look.phase, "message": look.message}
+                self._say({**line, "done": look.done, "failed": look.failed})
+
+    def end(self, looks: Iterable[Look], code: int) -> int:
+        code = _code(looks, code)
+        self._say({"event": "end", "ok": code == DONE, "timeout": code == NO_PROGRESS})
+        return code
+
+    def _say(self, value: dict[str, Any]) -> None:
+        self._call.session.out(json.dumps(value) + "\n")
+
+
+class _Screen:
+    """A line an object, changed in place; what is done scrolls away when there is not room for all."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._height = 0
+
+    def update(self, looks: Iterable[Look]) -> None:
+        session = self._call.session
+        room = max((session.rows or 24) - 2, 1)
+        ordered = sorted(looks, key=lambda look: (look.done, look.failed))
+        lines = [_fitted(look, session.columns or 80, session.color) for look in ordered[:room]]
+        if len(ordered) > room:
+            left = sum(not look.done for look in ordered)
+            lines[-1] = f"\x1b[2K… {len(ordered) - room + 1} more; {left} of {len(ordered)} are not there yet"
+        up = f"\x1b[{self._height}A" if self._height else ""
+        session.out("\r" + up + "".join(f"{line}\n" for line in lines) + "\x1b[J")
+        self._height = len(lines)
+
+    def end(self, looks: Iterable[Look], code: int) -> int:
+        return _sum_up(self._call, list(looks), code)
+
+
+def _display(call: Call) -> "_Lines | _Json | _Screen":
+    if call.arguments.text("output") == "json":
+        return _Json(call)
+    return _Screen(call) if call.session.stdout_tty else _Lines(call)
+
+
+def _fitted(look: Look, columns: int, color: bool) -> str:
+    mark, shade = ("✗", "31") if look.failed else ("✓", "32") if look.done else ("·", "33")
+    text = described(look)[: columns - 3]
+    return f"\x1b[2K\x1b[{shade}m{mark}\x1b[0m {text}" if color else f"\x1b[2K{mark} {text}"
+
+
+def described(look: Look) -> str:
+    return one_line(f"{look.ref}  {look.phase}" + (f"  {look.message}" if look.message else ""))
+
+
+def naming(ref: Ref) -> dict[str, str]:
+    return {"kind": ref.kind, "namespace": ref.namespace, "name": ref.name}
+
+
+def _code(looks: Iterable[Look], code: int) -> int:
+    return FAILED if any(look.failed for look in looks) and code == DONE else code
+
+
+def _sum_up(call: Call, looks: list[Look], code: int) -> int:
+    for look in looks:
+        if look.failed:
+            call.note(f"lading: {look.ref} failed: {look.message or look.phase}")
+        elif code == NO_PROGRESS and not look.done:
+            call.note(f"lading: {look.ref} makes no progress: {look.message or look.phase}")
+    return _code(looks, code)

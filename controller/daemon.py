@@ -1,0 +1,151 @@
+"""`lading serve`: engine, sources and API in one process. Killing it harms nothing; ending it in order only saves time.
+
+Order matters at the start: what a killed engine left half done is cleared first, then the loop looks at everything, and only
+then may clients ask. What no object asks for is removed when everything has been looked at, unless the store is new: an empty
+store is no reason to delete what runs.
+"""
+
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+from controller.backend import EngineBackend
+from controller.cli.server import CommandServer
+from controller.engine_lock import EngineLock
+from controller.settings import Settings
+from controller.sources import resync, store_changes, task_exits
+from controller.wiring import Wiring, wire
+from resources.errors import EngineError
+from resources.version import VERSION
+
+
+class Daemon:
+    """An engine with its sources, and no door: `apply --once` is one of these, `serve` adds the sockets."""
+
+    def __init__(self, settings: Settings) -> None:
+        for path in (settings.root, settings.run_root):
+            make_root(path)
+        self.settings = settings
+        self._lock = EngineLock(settings.root)
+        self.stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        try:
+            self._wiring: Wiring = wire(settings, self.stopping)
+        except BaseException:
+            self._lock.release()
+            raise
+        self.backend: EngineBackend = self._wiring.backend
+
+    def start(self) -> None:
+        wiring, engine, stopped = self._wiring, self._wiring.engine, self.stopping.is_set
+        wiring.cleanup()
+        engine.start()
+        engine.wake_all()
+        self._source("store-changes", lambda: store_changes.run(wiring.objects, engine.wake, stopped))
+        self._source("task-exits", lambda: task_exits.run(wiring.runtime.exits(), engine.queue.add, stopped))
+        self._source("resync", lambda: resync.run(self._resync, self.settings.resync_seconds, self.stopping))
+        self._source("sweep", lambda: wiring.sweep())
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self._wiring.close()
+        for thread in self._threads:
+            thread.join(5)
+        self._lock.release()
+
+    def _resync(self) -> None:
+        self._wiring.engine.wake_all()
+        self._wiring.sweep()
+
+    def _source(self, name: str, run: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                run()
+            except Exception as error:
+                # Whatever a source would have told is found by the resync.
+                structlog.get_logger().error("a source ended", source=name, exc_info=error)
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[EngineBackend]:
+    """An engine for the length of one command."""
+    daemon = Daemon(settings)
+    daemon.start()
+    try:
+        yield daemon.backend
+    finally:
+        daemon.stop()
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM, SIGINT or `lading shutdown`."""
+    configure_log(settings)
+    configure_process()
+    log = structlog.get_logger()
+    try:
+        daemon = Daemon(settings)
+    except EngineError as error:
+        print(f"lading: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.stopping.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    daemon.start()
+    server = CommandServer(settings.run_root, daemon.backend)
+    server.start()
+    log.info("serving", version=VERSION, pid=os.getpid(), root=str(settings.root), run_root=str(settings.run_root))
+    # HTTP takes a third of a second to import, and no command waits for it.
+    from controller.api.server import ApiServer
+
+    api = ApiServer(settings.run_root, daemon.backend)
+    api.start()
+    daemon.stopping.wait()
+    log.info("ending; containers go on")
+    api.stop()
+    server.stop()
+    daemon.stop()
+    return 0
+
+
+def make_root(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o711 if path.name == "lading" and path.parent == Path("/run") else 0o700)
+
+
+def configure_process() -> None:
+    """No core dump holds a secret, and no limit of ours is lower than it has to be."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def configure_log(settings: Settings) -> None:
+    rendered = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            rendered,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(levels[settings.log_level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

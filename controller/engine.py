@@ -1,0 +1,283 @@
+"""The loop: workers take keys from the queue and reconcile them. Everything that retries, retries here.
+
+One pass over a key: get what is desired, observe, diff, act, and again until there is nothing to do now; then report a
+status. Nothing is remembered between passes but statuses of this life, which gate what depends on them, and when to look
+again. A status of an earlier life gates nothing: after a restart everything is looked at before anything is relied upon.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from controller import graph
+from controller.conditions import described, kept_times, with_failure
+from controller.store.objects import ObjectStore
+from controller.workqueue import WorkQueue
+from reconcilers.interface import Context, Diff, Events, Reconciler
+from resources.errors import Conflict, EngineError, NotFound
+from resources.kinds import Kind
+from resources.meta import Key, Ref, Status
+from resources.object import Object
+
+_ROUNDS = 16
+"""Of observing and acting in one pass; a key that wants more goes to the end of the queue."""
+SLOW_ACT = 0.25
+"""Seconds an act may hold a worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the last pass over a key ended."""
+
+    resource_version: int
+    waiting: str = ""
+    error: str = ""
+
+
+class Engine:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        reconcilers: Mapping[Kind, Reconciler[Any, Any]],
+        events: Events,
+        now: Callable[[], datetime],
+        workers: int,
+    ) -> None:
+        self.objects = objects
+        self.reconcilers = reconcilers
+        self.events = events
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self.slowest_act = ("", 0.0)
+        self.on_ready: Callable[[Object], None] = lambda item: None
+        """Called when an object has become ready."""
+        self._now = now
+        self._log = structlog.get_logger()
+        self._lock = threading.Lock()
+        self._statuses: dict[Key, Status] = {}
+        self._outcomes: dict[Key, Outcome] = {}
+        self._drift: dict[Key, frozenset[str]] = {}
+        self._users = graph.Users()
+        self._threads = [threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(workers)]
+
+    def start(self) -> None:
+        for item in self.objects.list():
+            self._users.update(item)
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """No action is begun any more; those under way are finished."""
+        self.queue.close()
+        for thread in self._threads:
+            thread.join()
+
+    def wake(self, key: Key) -> None:
+        """Look at the object, and at those whose turn may depend on it."""
+        item = self.objects.get(key)
+        self.queue.add(key)
+        if item is not None:
+            self._users.update(item)
+            self._wake_related(item)
+
+    def wake_all(self) -> None:
+        for item in self.objects.list():
+            self.queue.add(item.key)
+
+    def status(self, key: Key) -> Status | None:
+        """As of this life."""
+        with self._lock:
+            return self._statuses.get(key)
+
+    def outcome(self, key: Key) -> Outcome | None:
+        with self._lock:
+            return self._outcomes.get(key)
+
+    def users(self, ref: Ref) -> Sequence[Object]:
+        found = (self.objects.get(key) for key in self._users.of(ref))
+        return [item for item in found if item is not None]
+
+    def context(self, desired: Object | None) -> Context:
+        if desired is None:
+            return Context(now=self._now())
+        targets = graph.targets(desired, self.objects)
+        blockers = graph.blockers(desired, targets, self.users(desired.ref), self.status)
+        return Context(now=self._now(), dependencies=_there(targets), blockers=blockers)
+
+    def planning_context(self, desired: Object, after: graph.Listing) -> Context:
+        """With the objects as they would be after an apply."""
+        return Context(now=self._now(), dependencies=_there(graph.targets(desired, after)), planning=True)
+
+    def _work(self) -> None:
+        while (key := self.queue.get()) is not None:
+            try:
+                self._reconcile(key)
+            except Exception as error:  # a worker outlives whatever one object does to it
+                self._failed(key, error)
+            finally:
+                self.queue.done(key)
+
+    def _reconcile(self, key: Key) -> None:
+        reconciler = self.reconcilers[key.kind]
+        failure: Exception | None = None
+        for _ in range(_ROUNDS):
+            desired = self.objects.get(key)
+            context = self.context(desired)
+            observed = reconciler.observe(key, desired, context)
+            diff = reconciler.diff(desired, observed, context)
+            self._tell_drift(key, diff)
+            if failure is not None or not diff.actions:
+                break
+            failure = self._act(key, reconciler, diff)
+        if diff.wake_at is not None:
+            self.queue.add_after(key, (diff.wake_at - context.now).total_seconds())
+        if failure is None and diff.actions:
+            self.queue.add(key)
+        self._end(key, desired, diff, failure, lambda item: reconciler.status(item, observed, context))
+
+    def _act(self, key: Key, reconciler: Reconciler[Any, Any], diff: Diff[Any]) -> Exception | None:
+        for action in diff.actions:
+            begun = self._now()
+            try:
+                reconciler.act(action)
+            except Exception as error:
+                return error
+            took = (self._now() - begun).total_seconds()
+            if took > self.slowest_act[1]:
+                self.slowest_act = (type(action).__name__, took)
+            self.events.emit(key, type(action).__name__, action.describe())
+        return None
+
+    def _end(
+        self,
+        key: Key,
+        desired: Object | None,
+        diff: Diff[Any],
+        failure: Exception | None,
+        status: Callable[[Object], Status],
+    ) -> None:
+        if failure is not None:
+            self._retry(key, failure)
+        else:
+            self.queue.forget(key)
+        if desired is None:
+            self._forget(key)
+            return
+        resting = failure is None and not (diff.actions or diff.waiting or diff.wake_at)
+        if desired.deleting and resting:
+            self._remove(desired)
+            return
+        report = status(desired)
+        self._report(desired, with_failure(report, failure, self._now()) if failure else report, diff, failure)
+        if failure is None and not diff.actions:
+            self._auto_remove(desired, report)
+
+    def _retry(self, key: Key, failure: Exception) -> None:
+        """The one retry switch: what can never work as asked waits for a new generation, or for the next resync."""
+        if retryable(failure):
+            self.queue.add_backoff(key)
+        outcome = self.outcome(key)
+        if outcome is None or outcome.error != str(failure):
+            self.events.emit(key, "Failed", described(failure)[1])
+        if not expected(failure):
+            self._log.error("an error that should have been an EngineError", key=str(key), exc_info=failure)
+
+    def _failed(self, key: Key, error: Exception) -> None:
+        """The pass itself failed: observing, or writing the status."""
+        self._retry(key, error)
+        try:
+            item = self.objects.get(key)
+            if item is not None:
+                report = with_failure(self.status(key) or Status(), error, self._now())
+                self._report(item, report, Diff(), error)
+        except Exception as second:
+            self._log.error("the status cannot be written", key=str(key), exc_info=second)
+
+    def _report(self, item: Object, status: Status, diff: Diff[Any], failure: Exception | None) -> None:
+        key = item.key
+        before = self.status(key)
+        report = kept_times(before or self.objects.status(key), status)
+        outcome = Outcome(item.metadata.resource_version, diff.waiting, "" if failure is None else str(failure))
+        self.objects.put_status(key, report)
+        with self._lock:
+            self._statuses[key] = report
+            self._outcomes[key] = outcome
+        if before is None or before.conditions != report.conditions or before.fields != report.fields:
+            self._wake_users(item)
+        if report.ready and not (before and before.ready):
+            self.on_ready(item)
+
+    def _remove(self, item: Object) -> None:
+        try:
+            self.objects.remove(item.key, resource_version=item.metadata.resource_version)
+        except (Conflict, NotFound):
+            self.queue.add(item.key)
+            return
+        self.events.emit(item.key, "Deleted", f"{item.ref} is gone")
+        self._forget(item.key)
+        self._wake_related(item)
+
+    def _auto_remove(self, item: Object, report: Status) -> None:
+        ended = item.kind is Kind.CONTAINER and item.effective.auto_remove
+        if ended and not item.deleting and report.phase in ("Completed", "Failed", "Stopped"):
+            self.objects.edit(item.key, lambda found: marked_for_deletion(found, self._now()))
+
+    def _forget(self, key: Key) -> None:
+        self._users.forget(key)
+        with self._lock:
+            self._statuses.pop(key, None)
+            self._outcomes.pop(key, None)
+            self._drift.pop(key, None)
+
+    def _wake_related(self, item: Object) -> None:
+        """Those that use it, and, when it is going, those it used: they may have waited for that."""
+        self._wake_users(item)
+        for target in graph.targets(item, self.objects).values():
+            if target is not None and target.deleting:
+                self.queue.add(target.key)
+
+    def _wake_users(self, item: Object) -> None:
+        for key in self._users.of(item.ref):
+            self.queue.add(key)
+
+    def _tell_drift(self, key: Key, diff: Diff[Any]) -> None:
+        """Tell each drift once, for as long as it lasts."""
+        found = frozenset(change.path for change in diff.changes if change.drift)
+        with self._lock:
+            known = self._drift.get(key, frozenset())
+            if found:
+                self._drift[key] = found
+            else:
+                self._drift.pop(key, None)
+        for change in diff.changes:
+            if change.drift and change.path not in known:
+                put_back = ", and is put back" if diff.actions else ""
+                message = f"{change.path} is {change.old!r} on the host{put_back}"
+                self.events.emit(key, "Drift", message, field=change.path, expected=change.new, actual=change.old)
+
+
+def _there(targets: Mapping[Ref, Object | None]) -> dict[Ref, Object]:
+    return {ref: item for ref, item in targets.items() if item is not None}
+
+
+def marked_for_deletion(item: Object, now: datetime, *, data: bool = False) -> Object:
+    changes = {
+        "deletion_timestamp": item.metadata.deletion_timestamp or now,
+        "delete_data": item.metadata.delete_data or data,
+    }
+    return item.model_copy(update={"metadata": item.metadata.model_copy(update=changes)})
+
+
+def expected(failure: BaseException) -> bool:
+    if isinstance(failure, BaseExceptionGroup):
+        return all(expected(error) for error in failure.exceptions)
+    return isinstance(failure, EngineError)
+
+
+def retryable(failure: BaseException) -> bool:
+    if isinstance(failure, BaseExceptionGroup):
+        return any(retryable(error) for error in failure.exceptions)
+    return not isinstance(failure, EngineError) or failure.retryable

@@ -1,0 +1,197 @@
+"""The only module that names concrete drivers and stores: it puts one engine together."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from controller.backend import EngineBackend
+from controller.engine import Engine
+from controller.events import EventStore
+from controller.jobs import ThreadJobs
+from controller.operations import ContainerOperations
+from controller.orphans import orphans
+from controller.seal import HostKey
+from controller.settings import Settings
+from controller.store.objects import ObjectStore
+from controller.store.sqlite import SqliteStore
+from controller.uploads import UploadFolder
+from drivers.copy.copier import TreeCopier
+from drivers.images.store import ImageDriver
+from drivers.logs.file import FileLogs
+from drivers.network.prober import SandboxProber
+from drivers.network.sandbox import NetnsSandboxes
+from drivers.runtime.oci import OciRuntime
+from drivers.runtime.seccomp import seccomp
+from drivers.runtime.users import resolve_user
+from drivers.snapshots.overlay import OverlaySnapshotter
+from drivers.snapshots.rootfs import MountedRootFilesystems
+from drivers.volumes.copyup import DescriptorCopyUp
+from drivers.volumes.interface import VolumeDriver
+from drivers.volumes.local import LocalVolumes
+from drivers.volumes.populate import ArchivePopulator
+from drivers.volumes.projector import TmpfsProjector
+from drivers.volumes.stage import BoundStage
+from drivers.volumes.tmpfs import TmpfsVolumes
+from reconcilers.config.reconciler import config_reconciler
+from reconcilers.container.reconciler import ContainerDrivers, ContainerReconciler
+from reconcilers.image.reconciler import ImageReconciler
+from reconcilers.network.reconciler import network_reconciler
+from reconcilers.secret.reconciler import secret_reconciler
+from reconcilers.volume.reconciler import VolumeReconciler
+from resources.kinds import Kind
+from resources.meta import Key, Ref
+from resources.object import Object
+
+_POOLS = {"images": 2, "io": 2, "probes": 16}
+_KEPT_MARK = "orphans-kept"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Wiring:
+    settings: Settings
+    engine: Engine
+    objects: ObjectStore
+    events: EventStore
+    backend: EngineBackend
+    runtime: OciRuntime
+    jobs: ThreadJobs
+    uploads: UploadFolder
+    cleanups: tuple[Callable[[], object], ...]
+    closers: tuple[Callable[[], object], ...]
+    new_store: bool
+
+    def cleanup(self) -> None:
+        """What a killed engine left half done, before anything else looks."""
+        for cleanup in self.cleanups:
+            cleanup()
+
+    def sweep(self) -> None:
+        """Hand the loop what the drivers hold and no object asks for. Listed first, looked up afterwards: an object is
+        there before anything of it is, and goes last."""
+        mark = self.settings.root / _KEPT_MARK
+        listed = [key for reconciler in self.engine.reconcilers.values() for key in reconciler.known()]
+        found = orphans(listed, (item.key for item in self.objects.list()))
+        if found and self.new_store and not mark.exists():
+            mark.write_text("The store was made anew while these were there. Delete this file to have them removed.\n")
+        self.new_store = False
+        if mark.exists():
+            if found:
+                structlog.get_logger().warning(
+                    "what no object asks for is kept", count=len(found), until=f"{mark} is deleted"
+                )
+            return
+        for key in found:
+            self.engine.queue.add(key)
+
+    def release_uploads(self, item: Object) -> None:
+        """What was sent is kept until the objects that name it are ready."""
+        if not item.inputs:
+            return
+        needed: set[str] = set()
+        for other in self.objects.list():
+            status = self.engine.status(other.key)
+            if other.inputs and (status is None or not status.ready):
+                needed.update(content.digest for content in other.inputs.values())
+        self.uploads.keep_only(needed)
+
+    def close(self) -> None:
+        self.engine.stop()
+        self.jobs.close()
+        for closer in self.closers:
+            closer()
+
+
+def wire(settings: Settings, stopping: threading.Event) -> Wiring:
+    root, run_root = settings.root, settings.run_root
+    store = SqliteStore(root / "state.db")
+    objects = ObjectStore(store)
+    key = HostKey(root)
+
+    def name_of(wanted: Key) -> Ref | None:
+        item = objects.get(wanted)
+        return None if item is None else item.ref
+
+    events = EventStore(root / "events.db", name_of)
+    woken: list[Callable[[Key], None]] = []
+    jobs = ThreadJobs(_POOLS, lambda ended: woken[0](ended))
+    uploads = UploadFolder(root / "uploads")
+    runtime = OciRuntime(root, run_root, settings.instance, settings.runtime or None)
+    snapshotter = OverlaySnapshotter(root / "snapshots")
+    roots = MountedRootFilesystems(run_root)
+    images = ImageDriver(root / "images", snapshotter)
+    sandboxes = NetnsSandboxes(run_root, settings.instance)
+    volumes: dict[str, VolumeDriver] = {"local": LocalVolumes(root, run_root), "tmpfs": TmpfsVolumes(root, run_root)}
+    copy_up, copier, logs = DescriptorCopyUp(), TreeCopier(), FileLogs(root, run_root)
+    containers = ContainerReconciler(
+        ContainerDrivers(
+            runtime=runtime,
+            snapshotter=snapshotter,
+            roots=roots,
+            images=images,
+            sandboxes=sandboxes,
+            volumes=volumes,
+            copy_up=copy_up,
+            projector=TmpfsProjector(run_root),
+            stage=BoundStage(run_root),
+            prober=SandboxProber(sandboxes),
+            logs=logs,
+            sealer=key,
+            jobs=jobs,
+            events=events,
+            resolve_user=resolve_user,
+            seccomp=seccomp,
+        )
+    )
+    image_reconciler = ImageReconciler(images, jobs, uploads, platform=settings.platform, now=_now)
+    volume_reconciler = VolumeReconciler(
+        volumes,
+        images=images,
+        snapshotter=snapshotter,
+        root_filesystems=roots,
+        copy_up=copy_up,
+        populator=ArchivePopulator(),
+        copier=copier,
+        jobs=jobs,
+        inputs=uploads,
+        now=_now,
+    )
+    engine = Engine(
+        objects,
+        {
+            Kind.IMAGE: image_reconciler,
+            Kind.CONTAINER: containers,
+            Kind.VOLUME: volume_reconciler,
+            Kind.NETWORK: network_reconciler(),
+            Kind.SECRET: secret_reconciler(),
+            Kind.CONFIG: config_reconciler(),
+        },
+        events,
+        _now,
+        settings.workers,
+    )
+    woken.append(engine.queue.add)
+    operations = ContainerOperations(objects, runtime, logs, copier, events)
+    backend = EngineBackend(settings, engine, events, uploads, operations, key, runtime.info, stopping)
+    wiring = Wiring(
+        settings=settings,
+        engine=engine,
+        objects=objects,
+        events=events,
+        backend=backend,
+        runtime=runtime,
+        jobs=jobs,
+        uploads=uploads,
+        cleanups=(snapshotter.cleanup, images.cleanup, *(driver.cleanup for driver in volumes.values())),
+        closers=(runtime.close, snapshotter.close, store.close, events.close),
+        new_store=store.created,
+    )
+    engine.on_ready = wiring.release_uploads
+    return wiring

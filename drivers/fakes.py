@@ -1,0 +1,78 @@
+"""A whole host in memory: the twins of all drivers together, for tests of everything above them.
+
+The host outlives engines. `FakeMachine.drivers()` are those of one engine's life; asked for again, of its next: what was
+made is there still, what failed or was counted is not. `reboot` takes what a reboot takes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from drivers.copy.fake import FakeCopier
+from drivers.images.fake import FakeImages
+from drivers.logs.fake import FakeLogs
+from drivers.network.fake import FakeProber, FakeSandboxes
+from drivers.runtime.fake import FakeHost, FakeRuntime, Program
+from drivers.snapshots.fake import FakeRootFilesystems, FakeSnapshotter
+from drivers.snapshots.interface import Mount
+from drivers.volumes.fake import FakeCopyUp, FakePopulator, FakeProjector, FakeStage, FakeVolumeHost, FakeVolumes
+
+
+@dataclass(frozen=True, slots=True)
+class FakeDrivers:
+    runtime: FakeRuntime
+    snapshotter: FakeSnapshotter
+    roots: FakeRootFilesystems
+    images: FakeImages
+    sandboxes: FakeSandboxes
+    prober: FakeProber
+    volumes: Mapping[str, FakeVolumes]
+    """By the name of the driver."""
+    copy_up: FakeCopyUp
+    populator: FakePopulator
+    projector: FakeProjector
+    stage: FakeStage
+    logs: FakeLogs
+    copier: FakeCopier
+
+
+@dataclass(slots=True)
+class FakeMachine:
+    tasks: FakeHost = field(default_factory=FakeHost)
+    files: FakeVolumeHost = field(default_factory=FakeVolumeHost)
+    roots: dict[str, tuple[Mount, ...]] = field(default_factory=dict)
+    """What is mounted as a root file system, by name."""
+    snapshots: FakeSnapshotter = field(default_factory=FakeSnapshotter)
+    sandboxes: FakeSandboxes = field(default_factory=FakeSandboxes)
+    logs: FakeLogs = field(default_factory=FakeLogs)
+    copier: FakeCopier = field(default_factory=FakeCopier)
+    images: FakeImages = field(init=False)
+    prober: FakeProber = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.images = FakeImages(self.snapshots)
+        self.prober = FakeProber(self.sandboxes)
+
+    def drivers(self, program: Program | None = None) -> FakeDrivers:
+        """`program` is what every exec runs."""
+        return FakeDrivers(
+            runtime=FakeRuntime(self.tasks, program),
+            snapshotter=self.snapshots,
+            roots=FakeRootFilesystems(self.roots),
+            images=self.images,
+            sandboxes=self.sandboxes,
+            prober=self.prober,
+            volumes={driver: FakeVolumes(self.files, driver) for driver in ("local", "tmpfs")},
+            copy_up=FakeCopyUp(self.files),
+            populator=FakePopulator(self.files),
+            projector=FakeProjector(self.files),
+            stage=FakeStage(self.files),
+            logs=FakeLogs(self.logs.host),
+            copier=self.copier,
+        )
+
+    def reboot(self) -> None:
+        """Processes, mounts, namespaces and all memory are gone; disks, records and logs stay."""
+        FakeRuntime(self.tasks).reboot()
+        self.sandboxes.reboot()
+        self.roots.clear()
+        self.files.reboot()

@@ -1,0 +1,67 @@
+"""What was probably meant: the nearest word, the name other tools have for it, the place where it belongs."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from itertools import islice
+
+from manifests.problems import shown
+from manifests.shapes import Either, Form
+from resources.container import ContainerSpec
+from resources.meta import Metadata
+
+_ELSEWHERE: Mapping[str, str] = {
+    "args": "command",
+    "cap_add": "security.capabilities.add",
+    "cap_drop": "security.capabilities.drop",
+    "cmd": "command",
+    "containerName": "metadata.name",
+    "cpu": "resources.cpus",
+    "environment": "env",
+    "healthcheck": "health",
+    "labels": "metadata.labels",
+    "livenessProbe": "health",
+    "mem_limit": "resources.memory",
+    "network": "networks",
+    "network_mode": "networks",
+    "readinessProbe": "health",
+    "replicas": "one document a container",
+    "restartPolicy": "restart",
+    "securityContext": "security",
+    "volumeMounts": "mounts",
+    "volumes": "mounts",
+}
+"""What other tools call it; of a Container's spec."""
+MAX_LENGTH = 64
+MAX_KNOWN = 1000
+"""Words compared; a hostile file must not cost more than its size."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`; did you mean …?`, or nothing."""
+    if len(word) > MAX_LENGTH:
+        return ""
+    by_folded = {name.lower(): name for name in islice(known, MAX_KNOWN)}
+    folded = word.lower().replace("_", "").replace("-", "") if word.lower() not in by_folded else word.lower()
+    found = get_close_matches(folded, by_folded, 1, 0.7)
+    return f"; did you mean {by_folded[found[0]]}?" if found else ""
+
+
+def unknown_key(key: str, form: Form, steps: tuple[str | int, ...]) -> str:
+    what = f"there is no field {shown(key)}"
+    return f"{what}{suggestion(key, form.fields) or _placed(key, form, steps)}"
+
+
+def _placed(key: str, form: Form, steps: tuple[str | int, ...]) -> str:
+    if form.model is ContainerSpec and key in _ELSEWHERE:
+        return f"; did you mean {_ELSEWHERE[key]}?"
+    if steps == ("spec",) and key in Metadata.model_fields:
+        return f"; it belongs in metadata: did you mean metadata.{key}?"
+    for name, field in form.fields.items():
+        inner = field.shape.form if isinstance(field.shape, Either) else field.shape
+        if isinstance(inner, Form) and key in inner.fields:
+            return f"; did you mean {name}.{key}?"
+    return ""
+
+
+def list_words(words: tuple[str, ...]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

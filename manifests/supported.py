@@ -1,0 +1,118 @@
+"""What the language has and this version cannot do yet: refused by name, where it stands, never ignored.
+
+A version that learns one of these deletes its line.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from manifests.node import ListNode, MapNode, Node, Scalar, Value, position_of
+from manifests.normalize import Steps
+from manifests.problems import Position, shown
+from manifests.suggest import list_words
+from resources.kinds import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    path: str
+    """Below the document; `[]` is every item of a list."""
+    but: tuple[Value, ...] = ()
+    """The values that are taken; without any, only an empty list or map is."""
+    implied: bool = False
+    """Its default is not among them: it has to be written."""
+    say: str = ""
+    """What to do instead."""
+    steps: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.path.replace("[]", ".[]").split(".")))
+
+
+_NETWORKS = "write networks: [host] or networks: [none]"
+REFUSED: Mapping[Kind, tuple[Refused, ...]] = {
+    Kind.IMAGE: (
+        Refused("spec.from.registry", say="use archive, layout or rootfs"),
+        Refused("spec.from.build", say="use archive, layout or rootfs"),
+        Refused("spec.auth"),
+        Refused("spec.verify"),
+        Refused("spec.track"),
+        Refused("spec.push"),
+        Refused("spec.pull", ("missing",)),
+    ),
+    Kind.CONTAINER: (
+        Refused("spec.networks", implied=True, say=_NETWORKS),
+        Refused("spec.networks[].name", ("host", "none"), say=_NETWORKS),
+        Refused("spec.networks[].container", say=_NETWORKS),
+        Refused("spec.ports", say="with networks: [host] the container's ports are the host's"),
+        Refused("spec.update.strategy", ("recreate",)),
+        Refused("spec.resources.rootfs"),
+        Refused("spec.security.privileged", (False,)),
+        Refused("spec.security.seccomp", ("default", "unconfined")),
+        Refused("spec.security.apparmor", ("default",)),
+        Refused("spec.security.userNamespace", ("host",)),
+        Refused("spec.security.devices"),
+        Refused("spec.security.dangerous"),
+        Refused("spec.logging.driver", ("file", "none")),
+        Refused("spec.logging.options"),
+        Refused("spec.pid", ("private",)),
+        Refused("spec.ipc", ("private",)),
+        Refused("spec.uts", ("private",)),
+        Refused("spec.cgroupns", ("private",)),
+        Refused("spec.snapshotter", ("overlay",)),
+    ),
+    Kind.NETWORK: (Refused("spec.driver", ("host", "none"), implied=True, say="write driver: host or driver: none"),),
+    Kind.VOLUME: (
+        Refused("spec.driver", ("local", "tmpfs")),
+        Refused("spec.options"),
+        Refused("spec.snapshotOnApply", (False,)),
+    ),
+}
+
+
+OF_EVERY_KIND = (Refused("metadata.annotations.lading/drift", ("heal",)),)
+
+
+def refused(kind: Kind, document: MapNode) -> Iterator[tuple[Position, Steps, str]]:
+    """Where the document asks for what this version cannot do."""
+    for entry in (*REFUSED.get(kind, ()), *OF_EVERY_KIND):
+        found = list(_matches(document, entry.steps, ()))
+        if entry.implied:
+            if not any(_asks(node, ()) for _, _, node in found):
+                message = f"has to be written, its default is not supported by this version: {entry.say}"
+                yield position_of(document, entry.steps), entry.steps, message
+            if not entry.but:
+                continue
+        for position, steps, node in found:
+            if _asks(node, entry.but):
+                yield position, steps, _message(node, entry)
+
+
+def _message(node: Node, entry: Refused) -> str:
+    what = f"{shown(node.text)} is" if isinstance(node, Scalar) and entry.but else "is"
+    say = entry.say
+    if entry.but and not say:
+        say = f"write {list_words(tuple(str(value).lower() for value in entry.but))}"
+    return f"{what} not supported by this version{': ' if say else ''}{say}"
+
+
+def _asks(node: Node, but: tuple[Value, ...]) -> bool:
+    if isinstance(node, Scalar):
+        return node.value is not None and node.value not in but
+    return bool(node.items if isinstance(node, ListNode) else node.entries)
+
+
+def _matches(node: Node, steps: tuple[str, ...], above: Steps) -> Iterator[tuple[Position, Steps, Node]]:
+    if not steps:
+        yield node.position, above, node
+    elif steps[0] == "[]" and isinstance(node, ListNode):
+        for number, item in enumerate(node.items):
+            yield from _matches(item, steps[1:], (*above, number))
+    elif isinstance(node, MapNode) and steps[0] in node.entries:
+        entry = node.entries[steps[0]]
+        if len(steps) == 1:
+            # A list or map is shown by its key.
+            at = entry.node.position if isinstance(entry.node, Scalar) else entry.position
+            yield at, (*above, steps[0]), entry.node
+        else:
+            yield from _matches(entry.node, steps[1:], (*above, steps[0]))

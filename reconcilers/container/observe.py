@@ -1,0 +1,220 @@
+"""Read what is there of a Container."""
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from drivers.images.interface import Image
+from drivers.network.interface import SandboxFiles
+from drivers.runtime.interface import TaskState, TaskStatus
+from drivers.snapshots.interface import SnapshotKind
+from reconcilers.container.drivers import ContainerDrivers
+from reconcilers.container.intent import content, host_name, image_of, network_mode, sandbox_files, slots
+from reconcilers.container.model import (
+    TASK_ID,
+    Incarnation,
+    Observed,
+    Projection,
+    Shared,
+    VolumeView,
+    copy_up_job,
+    number_of,
+    probe_job,
+)
+from reconcilers.image.model import record_name
+from reconcilers.interface import Context, JobState
+from resources.container import ContainerSpec
+from resources.errors import EngineError
+from resources.image_reference import parse
+from resources.kinds import Kind
+from resources.meta import Key, Ref
+from resources.object import Object
+
+_ALIVE = (TaskStatus.CREATED, TaskStatus.RUNNING, TaskStatus.PAUSED)
+
+
+class Observer:
+    def __init__(self, drivers: ContainerDrivers) -> None:
+        self._drivers = drivers
+
+    def observe(self, key: Key, desired: Object | None, context: Context) -> Observed:
+        # Jobs first: one that ends in between is seen as running, and wakes us.
+        jobs = self._jobs(key.uid, desired, context)
+        tasks = self._drivers.runtime.list()
+        lives = self._lives(key.uid, tasks)
+        if desired is None:
+            return Observed(key.uid, lives, jobs=jobs)
+        spec: ContainerSpec = desired.effective
+        current = lives[-1] if lives else None
+        if current is not None:
+            lives = (*lives[:-1], self._checked(current, desired, context))
+        image = self._image(desired, context)
+        files = self._files(desired, current)
+        return Observed(
+            uid=key.uid,
+            incarnations=lives,
+            image=image,
+            unpacked=image is not None and self._drivers.images.unpacked(image),
+            images=dict(self._mounted_images(desired, context)),
+            volumes=dict(self._volumes(desired, context)),
+            started=dict(_started(desired, context, tasks)),
+            shared=dict(_shared(desired, context, tasks)),
+            files=files,
+            files_match=files is None or current is None or self._files_match(current.id, files),
+            jobs=jobs,
+            log_size=self._log_size(spec, current),
+        )
+
+    def known(self) -> list[Key]:
+        names: set[str] = set()
+        for group in self._names():
+            names.update(name[:32] for name in group if TASK_ID.match(name))
+        return [Key(kind=Kind.CONTAINER, uid=uid) for uid in sorted(names)]
+
+    def _names(self) -> Iterator[Iterable[str]]:
+        drivers = self._drivers
+        yield (task.id for task in drivers.runtime.list())
+        yield (found.key for found in drivers.snapshotter.walk() if found.kind is not SnapshotKind.COMMITTED)
+        yield drivers.roots.mounted()
+        yield drivers.sandboxes.list()
+        yield drivers.stage.list()
+        yield drivers.projector.list()
+
+    def _lives(self, uid: str, tasks: Sequence[TaskState]) -> tuple[Incarnation, ...]:
+        """Whatever is named from this uid, by incarnation, oldest first."""
+        drivers = self._drivers
+        own = {task.id: task for task in tasks if task.id.startswith(uid)}
+        layers = {
+            found.key: found.parent
+            for found in drivers.snapshotter.walk()
+            if found.kind is not SnapshotKind.COMMITTED and found.key.startswith(uid)
+        }
+        mounted = [name for name in drivers.roots.mounted() if name.startswith(uid)]
+        sandboxes = [name for name in drivers.sandboxes.list() if name.startswith(uid)]
+        staged = [name for name in drivers.stage.list() if name.startswith(uid)]
+        projected = [name for name in drivers.projector.list() if name.startswith(uid)]
+        ids = {name[:64] for names in (own, layers, mounted, sandboxes, staged, projected) for name in names}
+        return tuple(
+            Incarnation(
+                id=life,
+                task=own.get(life),
+                snapshots={key: parent for key, parent in layers.items() if key.startswith(life)},
+                mounted=frozenset(name for name in mounted if name.startswith(life)),
+                sandbox=drivers.sandboxes.inspect(life) if life in sandboxes else None,
+                staged=life in staged,
+                projections={n: Projection(drivers.projector.version(n)) for n in projected if n.startswith(life)},
+            )
+            for life in sorted(ids, key=number_of)
+        )
+
+    def _checked(self, life: Incarnation, desired: Object, context: Context) -> Incarnation:
+        """With the files of Configs compared to what they should hold. Those of Secrets are not opened for that."""
+        found = dict(life.projections)
+        names = slots(desired.effective)
+        for mount in desired.effective.mounts:
+            name = f"{life.id}.{names[mount.target]}"
+            if mount.config is None or name not in found:
+                continue
+            wanted = content(context, desired.metadata.namespace, mount)
+            if wanted is not None and wanted.version == found[name].version:
+                files = {key: base64.b64decode(str(value)) for key, value in wanted.files.items()}
+                found[name] = Projection(wanted.version, self._drivers.projector.intact(name, files))
+        return Incarnation(life.id, life.task, life.snapshots, life.mounted, life.sandbox, life.staged, found)
+
+    def _image(self, desired: Object, context: Context) -> Image | None:
+        images, asked, declared = self._drivers.images, desired.effective.image, image_of(desired, context)
+        if declared is not None or not isinstance(asked, str):
+            return self._image_named(declared)
+        whole = parse(asked)
+        if whole.digest:
+            return images.image(whole.digest)
+        target = images.names().get(str(whole))
+        return images.image(target.digest) if target else None
+
+    def _image_named(self, found: Object | None) -> Image | None:
+        target = self._drivers.images.names().get(record_name(found.metadata.uid)) if found else None
+        return self._drivers.images.image(target.digest) if target else None
+
+    def _mounted_images(self, desired: Object, context: Context) -> Iterator[tuple[str, Image]]:
+        for mount in desired.effective.mounts:
+            if mount.image is None:
+                continue
+            ref = Ref(kind=Kind.IMAGE, namespace=desired.metadata.namespace, name=mount.image.name)
+            image = self._image_named(context.dependencies.get(ref))
+            if image is not None and self._drivers.images.unpacked(image):
+                yield mount.target, image
+
+    def _volumes(self, desired: Object, context: Context) -> Iterator[tuple[str, VolumeView]]:
+        for mount in desired.effective.mounts:
+            found = _volume(desired, context, mount.volume)
+            if found is None:
+                continue
+            driver = self._drivers.volumes.get(found.effective.driver)
+            state = driver.inspect(found.metadata.uid) if driver else None
+            seeded = found.effective.populate is None or (state is not None and state.populated)
+            yield mount.target, VolumeView(found.metadata.uid, found.effective.driver, state, seeded)
+
+    def _files(self, desired: Object, current: Incarnation | None) -> SandboxFiles | None:
+        mode = network_mode(desired.effective)
+        if mode == "container":
+            return None
+        gateway = self._drivers.host.gateway(host_network=mode == "host")
+        return sandbox_files(desired.effective, host_name(desired, current), gateway)
+
+    def _files_match(self, sandbox_id: str, files: SandboxFiles) -> bool:
+        try:
+            return self._drivers.sandboxes.files_match(sandbox_id, files)
+        except EngineError:  # what is wrong with them is said by the act that writes them
+            return False
+
+    def _log_size(self, spec: ContainerSpec, current: Incarnation | None) -> int:
+        task = current.task if current else None
+        if task is None or task.status is not TaskStatus.RUNNING or spec.logging.driver != "file":
+            return 0
+        return self._drivers.logs.size(task.id)
+
+    def _jobs(self, uid: str, desired: Object | None, context: Context) -> Mapping[str, JobState]:
+        names = [probe_job(uid)]
+        for mount in desired.effective.mounts if desired else ():
+            found = _volume(desired, context, mount.volume)
+            names += [copy_up_job(uid, found.metadata.uid)] if found else []
+        states = {name: self._drivers.jobs.state(name) for name in names}
+        return {name: state for name, state in states.items() if state is not None}
+
+
+def _volume(desired: Object | None, context: Context, name: str | None) -> Object | None:
+    if desired is None or name is None:
+        return None
+    return context.dependencies.get(Ref(kind=Kind.VOLUME, namespace=desired.metadata.namespace, name=name))
+
+
+def _latest(desired: Object, context: Context, name: str, tasks: Sequence[TaskState]) -> TaskState | None:
+    """The task of another container's present life."""
+    found = context.dependencies.get(Ref(kind=Kind.CONTAINER, namespace=desired.metadata.namespace, name=name))
+    own = [task for task in tasks if found is not None and task.id.startswith(found.metadata.uid)]
+    return max(own, key=lambda task: number_of(task.id), default=None)
+
+
+def _started(desired: Object, context: Context, tasks: Sequence[TaskState]) -> Iterator[tuple[str, str]]:
+    for dependency in desired.effective.depends_on:
+        task = _latest(desired, context, dependency.container, tasks) if dependency.restart else None
+        if task is not None and task.started_at is not None and task.status in _ALIVE:
+            yield dependency.container, _token(task)
+
+
+def _shared(desired: Object, context: Context, tasks: Sequence[TaskState]) -> Iterator[tuple[str, Shared]]:
+    spec: ContainerSpec = desired.effective
+    network = spec.networks[0].container if spec.networks else None
+    if network is not None:
+        task = _latest(desired, context, network, tasks)
+        if task is not None and task.status in _ALIVE:
+            yield "network", Shared(str(number_of(task.id)), sandbox_id=task.id)
+    for kind in ("pid", "ipc"):
+        other = getattr(spec, kind).partition("container:")[2]
+        task = _latest(desired, context, other, tasks) if other else None
+        if task is not None and task.status in _ALIVE and task.pid is not None:
+            yield kind, Shared(_token(task), Path(f"/proc/{task.pid}/ns/{kind}"))
+
+
+def _token(task: TaskState) -> str:
+    return f"{number_of(task.id)}/{task.attempt}"

@@ -1,0 +1,162 @@
+"""Do what was decided for an Image. Import, unpack and prune are jobs."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from drivers.images.interface import Image, Images
+from reconcilers.attempts import attempted
+from reconcilers.image.choice import chosen
+from reconcilers.image.model import (
+    CHOICE,
+    INPUT,
+    PLATFORM,
+    POOL,
+    SOURCE,
+    TAGS,
+    UID,
+    UNPACKED,
+    DropJob,
+    ImageAction,
+    SetTags,
+    StartImport,
+    StartPrune,
+    StartUnpack,
+    import_job,
+    prune_job,
+    record_name,
+    unpack_job,
+)
+from reconcilers.interface import Inputs, JobProgress, Jobs
+from resources.errors import EngineError, FailedPrecondition, NotFound, Unavailable
+
+
+class ImageActs:
+    def __init__(self, images: Images, jobs: Jobs, inputs: Inputs, now: Callable[[], datetime]) -> None:
+        self._images = images
+        self._jobs = jobs
+        self._inputs = inputs
+        self._now = now
+        self._lock = threading.Lock()
+        self._importing = 0
+        self._noting = threading.Lock()
+
+    def act(self, action: ImageAction) -> None:
+        match action:
+            case StartImport(uid=uid, wanted=wanted, attempt=number):
+                run = attempted(wanted, number, self._now, lambda progress: self._import(action, progress))
+                self._jobs.start(import_job(uid), POOL, run)
+            case StartUnpack(uid=uid, target=target, attempt=number):
+                run = attempted(target, number, self._now, lambda progress: self._unpack(uid, target, progress))
+                self._jobs.start(unpack_job(uid), POOL, run)
+            case SetTags():
+                self._set_tags(action)
+            case DropJob(job_id=job_id):
+                self._jobs.cancel(job_id)
+                self._jobs.forget(job_id)
+            case StartPrune(uid=uid, attempt=number):
+                run = attempted(uid, number, self._now, lambda progress: self._forget(uid, progress))
+                self._jobs.start(prune_job(uid), POOL, run)
+
+    def prune(self, without: str = "") -> int:
+        """Delete content and snapshots that no name needs; those of the Image `without` (a uid) count for nothing.
+
+        Raises: Unavailable while something is imported.
+        """
+        with self._lock:
+            if self._importing:
+                raise Unavailable("images are being imported")
+            keep = {
+                target.digest
+                for name, target in self._images.names().list()
+                if not without or target.annotations.get(UID) != without
+            }
+            return self._images.prune(sorted(keep))
+
+    def _import(self, action: StartImport, progress: JobProgress) -> None:
+        recorded = False
+        try:
+            with self._between_imports():
+                self._import_and_record(action, progress)
+                recorded = True
+        finally:
+            if not recorded:
+                # What came of it may be whole and yet nobody's. Whoever keeps us from it now prunes later.
+                with suppress(EngineError):
+                    self.prune()
+
+    def _import_and_record(self, action: StartImport, progress: JobProgress) -> None:
+        wanted = action.wanted
+        path = self._inputs.path(wanted.digest)
+        if path is None:
+            raise FailedPrecondition(f"the content of {action.shown} is not here", hint="apply again to send it")
+        try:
+            found = self._load(wanted.source, path, wanted.platform, _named(progress, f"import {action.shown}"))
+            image, choice = chosen(found, wanted.tags)
+        except EngineError as error:
+            # The file is called by its digest here; the user knows it by another name.
+            error.message = error.message.replace(path.name, action.shown)
+            raise
+        progress(f"import {action.shown}", image.size, image.size)  # the last moment to be cancelled
+        notes = {UID: action.uid, SOURCE: wanted.source, INPUT: wanted.digest, PLATFORM: wanted.platform}
+        if choice:
+            notes[CHOICE] = " ".join(wanted.tags)
+        if self._images.unpacked(image):
+            notes[UNPACKED] = "true"
+        self._images.names().put(record_name(action.uid), replace(image.manifest, annotations=notes))
+
+    def _load(self, source: str, path: Path, platform: str, progress: JobProgress) -> Sequence[Image]:
+        if source == "rootfs":
+            return [self._images.import_rootfs(path, platform=platform, progress=progress)]
+        load = self._images.import_layout if source == "layout" else self._images.import_archive
+        return load(path, platform=platform, progress=progress)
+
+    def _unpack(self, uid: str, target: str, progress: JobProgress) -> None:
+        image = self._images.image(target)
+        if image is None:
+            raise NotFound(f"content of the image {target} is gone", hint="it is imported again")
+        self._images.unpack(image, progress=progress)
+        progress("unpack", image.size, image.size)
+        self._note(uid, target, UNPACKED, "true")
+
+    def _set_tags(self, action: SetTags) -> None:
+        names = self._images.names()
+        record = names.get(record_name(action.uid))
+        for name in action.drop:
+            names.delete(name)
+        if record is None:
+            return
+        for name in action.put:
+            names.put(name, replace(record, annotations={UID: action.uid}))
+        self._note(action.uid, record.digest, TAGS, " ".join(action.tags))
+
+    def _note(self, uid: str, target: str, key: str, value: str) -> None:
+        names = self._images.names()
+        with self._noting:
+            record = names.get(record_name(uid))
+            if record is not None and record.digest == target:
+                names.put(record_name(uid), replace(record, annotations={**record.annotations, key: value}))
+
+    def _forget(self, uid: str, progress: JobProgress) -> None:
+        progress("prune", 0, 0)
+        self.prune(without=uid)
+        # Last, since it is what says that there is something to prune.
+        self._images.names().delete(record_name(uid))
+
+    @contextmanager
+    def _between_imports(self) -> Iterator[None]:
+        """No prune between the end of an import and its record."""
+        with self._lock:
+            self._importing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._importing -= 1
+
+
+def _named(progress: JobProgress, what: str) -> JobProgress:
+    return lambda _, done, total: progress(what, done, total)

@@ -1,0 +1,55 @@
+"""Image: content in the store under the name `uid:<uid>`, its layers unpacked, its tags given."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from drivers.images.interface import Images
+from reconcilers.image.act import ImageActs
+from reconcilers.image.diff import decide, inputs_needed
+from reconcilers.image.model import ImageAction, ObservedImage
+from reconcilers.image.observe import observe_image
+from reconcilers.image.status import image_status
+from reconcilers.interface import Context, Diff, Inputs, Jobs
+from resources.kinds import Kind
+from resources.meta import Key, Status
+from resources.object import Object
+
+
+class ImageReconciler:
+    kind = Kind.IMAGE
+
+    def __init__(
+        self, images: Images, jobs: Jobs, inputs: Inputs, *, platform: str, now: Callable[[], datetime]
+    ) -> None:
+        """`platform`: the host's, for images that name none."""
+        self._images = images
+        self._jobs = jobs
+        self._inputs = inputs
+        self._platform = platform
+        self._acts = ImageActs(images, jobs, inputs, now)
+
+    def observe(self, key: Key, desired: Object | None, context: Context) -> ObservedImage:  # noqa: ARG002
+        return observe_image(
+            key, desired, images=self._images, jobs=self._jobs, inputs=self._inputs, host_platform=self._platform
+        )
+
+    def diff(self, desired: Object | None, observed: ObservedImage, context: Context) -> Diff[ImageAction]:
+        return decide(desired, observed, context).diff
+
+    def act(self, action: ImageAction) -> None:
+        self._acts.act(action)
+
+    def status(self, desired: Object, observed: ObservedImage, context: Context) -> Status:
+        return image_status(desired, observed, context)
+
+    def known(self) -> list[Key]:
+        records = (name for name, _ in self._images.names().list() if name.startswith("uid:"))
+        return [Key(kind=Kind.IMAGE, uid=name.removeprefix("uid:")) for name in records]
+
+    def inputs_needed(self, desired: Object, observed: ObservedImage) -> frozenset[str]:
+        """Digests of the inputs that have to be here for it; none once the image has been made."""
+        return inputs_needed(desired, observed)
+
+    def prune(self) -> int:
+        """Delete content and snapshots no name needs; return the bytes freed. Raises: Unavailable during an import."""
+        return self._acts.prune()
