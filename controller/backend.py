@@ -14,7 +14,7 @@ from controller import graph
 from controller.admission import Admission, admit
 from controller.engine import Engine, marked_for_deletion
 from controller.events import EventStore
-from controller.interface import Applied, ApplyOptions, Operations, Submission
+from controller.interface import Applied, ApplyOptions, Operations, Retained, Submission
 from controller.plan import Plan, fold
 from controller.revisions import ApplyRecord
 from controller.seal import HostKey, generate
@@ -45,9 +45,11 @@ class EngineBackend:
         events: EventStore,
         uploads: UploadFolder,
         operations: Operations,
+        retained: Retained,
         key: HostKey,
         runtime: Callable[[], RuntimeInfo],
         stopping: threading.Event,
+        new_uid: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self.settings = settings
         self.engine = engine
@@ -55,9 +57,11 @@ class EngineBackend:
         self.events = events
         self.uploads = uploads
         self.operations = operations
+        self.retained = retained
         self.key = key
         self._runtime = runtime
         self._stopping = stopping
+        self._new_uid = new_uid
 
     def wanted(self, submissions: Sequence[Submission]) -> frozenset[str]:
         found = set()
@@ -195,7 +199,7 @@ class EngineBackend:
             snapshot,
             options,
             now=now(),
-            new_uid=lambda: secrets.token_hex(16),
+            new_uid=self._new_uid,
             seal=self.key.seal,
             digest=self.key.digest,
             generate=generate,

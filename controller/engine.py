@@ -46,11 +46,12 @@ class Engine:
         events: Events,
         now: Callable[[], datetime],
         workers: int,
+        queue: WorkQueue[Key] | None = None,
     ) -> None:
         self.objects = objects
         self.reconcilers = reconcilers
         self.events = events
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queue: WorkQueue[Key] = queue or WorkQueue()
         self.slowest_act = ("", 0.0)
         self.on_ready: Callable[[Object], None] = lambda item: None
         """Called when an object has become ready."""
@@ -111,14 +112,22 @@ class Engine:
         """With the objects as they would be after an apply."""
         return Context(now=self._now(), dependencies=_there(graph.targets(desired, after)), planning=True)
 
+    def step(self, *, wait: bool = False) -> bool:
+        """Reconcile one key on the calling thread; False when there is none now, or, having waited, none any more."""
+        key = self.queue.get(wait=wait)
+        if key is None:
+            return False
+        try:
+            self._reconcile(key)
+        except Exception as error:  # a worker outlives whatever one object does to it
+            self._failed(key, error)
+        finally:
+            self.queue.done(key)
+        return True
+
     def _work(self) -> None:
-        while (key := self.queue.get()) is not None:
-            try:
-                self._reconcile(key)
-            except Exception as error:  # a worker outlives whatever one object does to it
-                self._failed(key, error)
-            finally:
-                self.queue.done(key)
+        while self.step(wait=True):
+            pass
 
     def _reconcile(self, key: Key) -> None:
         reconciler = self.reconcilers[key.kind]
@@ -148,7 +157,8 @@ class Engine:
             took = (self._now() - begun).total_seconds()
             if took > self.slowest_act[1]:
                 self.slowest_act = (type(action).__name__, took)
-            self.events.emit(key, type(action).__name__, action.describe())
+            if not getattr(action, "quiet", False):
+                self.events.emit(key, type(action).__name__, action.describe())
         return None
 
     def _end(

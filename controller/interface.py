@@ -167,6 +167,16 @@ class Operations(Protocol):
     def stats(self, name: Ref) -> Mapping[str, int]: ...
 
 
+class Retained(Protocol):
+    """Data that `reclaim: retain` has kept of volumes whose object is gone."""
+
+    def list(self, namespace: str | None = None) -> Sequence[Ref]:
+        """What the volumes were called, by namespace and name."""
+
+    def discard(self, ref: Ref) -> None:
+        """Delete it for good. Raises: NotFound."""
+
+
 class Backend(Protocol):
     """The engine as its callers see it. Thread-safe; every call is short but `wait` and the followers."""
 
@@ -178,6 +188,8 @@ class Backend(Protocol):
     def events(self) -> EventLog: ...
     @property
     def operations(self) -> Operations: ...
+    @property
+    def retained(self) -> Retained: ...
 
     def wanted(self, submissions: Sequence[Submission]) -> frozenset[str]:
         """Digests of uploads that are neither here nor already made into what their objects need."""

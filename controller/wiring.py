@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
 
@@ -14,6 +13,7 @@ from controller.events import EventStore
 from controller.jobs import ThreadJobs
 from controller.operations import ContainerOperations
 from controller.orphans import orphans
+from controller.retained import RetainedVolumes
 from controller.seal import HostKey
 from controller.settings import Settings
 from controller.store.objects import ObjectStore
@@ -42,6 +42,7 @@ from reconcilers.image.reconciler import ImageReconciler
 from reconcilers.network.reconciler import network_reconciler
 from reconcilers.secret.reconciler import secret_reconciler
 from reconcilers.volume.reconciler import VolumeReconciler
+from resources.errors import EngineError
 from resources.kinds import Kind
 from resources.meta import Key, Ref
 from resources.object import Object
@@ -69,9 +70,12 @@ class Wiring:
     new_store: bool
 
     def cleanup(self) -> None:
-        """What a killed engine left half done, before anything else looks."""
+        """What a killed engine left half done, before anything else looks. What cannot be cleared harms nobody else."""
         for cleanup in self.cleanups:
-            cleanup()
+            try:
+                cleanup()
+            except (EngineError, OSError) as error:
+                structlog.get_logger().warning("something left half done stays", why=str(error))
 
     def sweep(self) -> None:
         """Hand the loop what the drivers hold and no object asks for. Listed first, looked up afterwards: an object is
@@ -114,6 +118,7 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
     store = SqliteStore(root / "state.db")
     objects = ObjectStore(store)
     key = HostKey(root)
+    _check_key(key, objects)
 
     def name_of(wanted: Key) -> Ref | None:
         item = objects.get(wanted)
@@ -126,6 +131,7 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
     runtime = OciRuntime(root, run_root, settings.instance, settings.runtime or None)
     snapshotter = OverlaySnapshotter(root / "snapshots")
     roots = MountedRootFilesystems(run_root)
+    seeds = MountedRootFilesystems(run_root / "seeds")
     images = ImageDriver(root / "images", snapshotter)
     sandboxes = NetnsSandboxes(run_root, settings.instance)
     volumes: dict[str, VolumeDriver] = {"local": LocalVolumes(root, run_root), "tmpfs": TmpfsVolumes(root, run_root)}
@@ -155,7 +161,7 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
         volumes,
         images=images,
         snapshotter=snapshotter,
-        root_filesystems=roots,
+        root_filesystems=seeds,
         copy_up=copy_up,
         populator=ArchivePopulator(),
         copier=copier,
@@ -179,7 +185,8 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
     )
     woken.append(engine.queue.add)
     operations = ContainerOperations(objects, runtime, logs, copier, events)
-    backend = EngineBackend(settings, engine, events, uploads, operations, key, runtime.info, stopping)
+    retained = RetainedVolumes(volumes, events)
+    backend = EngineBackend(settings, engine, events, uploads, operations, retained, key, runtime.info, stopping)
     wiring = Wiring(
         settings=settings,
         engine=engine,
@@ -189,9 +196,23 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
         runtime=runtime,
         jobs=jobs,
         uploads=uploads,
-        cleanups=(snapshotter.cleanup, images.cleanup, *(driver.cleanup for driver in volumes.values())),
-        closers=(runtime.close, snapshotter.close, store.close, events.close),
+        cleanups=(
+            lambda: seeds.cleanup([]),
+            snapshotter.cleanup,
+            images.cleanup,
+            *(driver.cleanup for driver in volumes.values()),
+            image_reconciler.prune,
+        ),
+        closers=(runtime.close, snapshotter.close, objects.settle, store.close, events.close),
         new_store=store.created,
     )
     engine.on_ready = wiring.release_uploads
     return wiring
+
+
+def _check_key(key: HostKey, objects: ObjectStore) -> None:
+    """No engine starts that could not give its containers their secrets. Raises: DataLoss."""
+    for secret in objects.list(Kind.SECRET):
+        for sealed in secret.effective.entries.values():
+            key.open(sealed)
+            return

@@ -63,17 +63,19 @@ class WorkQueue(Generic[K]):
         with self._changed:
             self._failures.pop(key, None)
 
-    def get(self) -> K | None:
-        """Wait for a key; None when the queue is closed."""
+    def get(self, *, wait: bool = True) -> K | None:
+        """Wait for a key; None when the queue is closed, or when there is none now and nobody waits."""
         with self._changed:
             while not self._closed:
-                wait = self._release_due()
+                due = self._release_due()
                 if self._queue:
                     key = self._queue.popleft()
                     self._dirty.discard(key)
                     self._processing.add(key)
                     return key
-                self._changed.wait(wait)
+                if not wait:
+                    return None
+                self._changed.wait(due)
             return None
 
     def done(self, key: K) -> None:
@@ -96,6 +98,11 @@ class WorkQueue(Generic[K]):
         """Wait until nothing is asked for or processed now. What is due later does not count."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._dirty and not self._processing, seconds)
+
+    def next_due(self) -> float | None:
+        """Seconds until the next key is due; None when none is."""
+        with self._changed:
+            return self._release_due()
 
     def close(self) -> None:
         with self._changed:

@@ -12,7 +12,7 @@ from yaml._yaml import CParser
 
 from manifests.core_schema import resolve
 from manifests.node import Entry, ListNode, MapNode, Node, Scalar
-from manifests.problems import Position, Problem, shown
+from manifests.problems import MAX_PROBLEMS, Position, Problem, shown
 from manifests.syntax import syntax_problem
 from resources import paths
 
@@ -22,7 +22,7 @@ MAX_NODES = 200_000
 """Counted with every alias written out."""
 MAX_ALIASES = 100
 MAX_KEY = 4096
-MAX_PROBLEMS = 500
+
 MAX_MERGED = 8
 MAX_MERGE_DEPTH = 4
 

@@ -16,6 +16,8 @@ from pydantic.json_schema import models_json_schema
 
 from manifests.normalize import SHORT
 from manifests.shapes import Either, Form, Many, Shape, Table, form
+from manifests.suggest import list_words
+from resources.errors import Unsupported
 from resources.kinds import API_VERSION, SUPPORTED, Kind
 from resources.meta import Metadata, Model
 from resources.object import SPECS
@@ -27,7 +29,9 @@ _DEFS = "#/$defs/"
 
 
 def schema(kind: Kind | None = None) -> dict[str, Any]:
-    """Of a document of that kind; of any document."""
+    """Of a document of that kind; of any document. Raises: Unsupported."""
+    if kind is not None and kind not in SUPPORTED:
+        raise Unsupported(f"{kind} is not supported by this version", hint=f"there are {list_words(SUPPORTED)}")
     kinds = SUPPORTED if kind is None else (kind,)
     definitions = _definitions()
     found: dict[str, Any] = {

@@ -10,17 +10,16 @@ from typing import TypeAlias
 
 from manifests.core_schema import resolve
 from manifests.node import Entry, ListNode, MapNode, Node, Scalar
-from manifests.problems import Position, Problem, shown
+from manifests.problems import MAX_PROBLEMS, Position, Problem, shown
 from resources import paths
 
 MAX_EXPANDED = 16 * 1024 * 1024
 """Characters that variables may add to one load."""
-MAX_PROBLEMS = 500
+
 Steps: TypeAlias = tuple[str | int, ...]
 _DOLLAR = re.compile(r"\$(?:\$|\{([^}$]*)(\})?)")
 _INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-|:\?)(.*))?", re.DOTALL)
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class _Wrong(Exception):

@@ -38,8 +38,9 @@ class Turn:
     wake_at: datetime | None = None
 
 
-def turn(state: JobState | None, work: Hashable, now: datetime) -> Turn:
-    """A failure that cannot be retried waits for other work to be wanted: another input, another manifest."""
+def turn(state: JobState | None, work: Hashable, now: datetime, *, insist: bool = False) -> Turn:
+    """A failure that cannot be retried waits for other work to be wanted: another input, another manifest. With `insist`,
+    where no other can be wanted, it is tried again all the same."""
     if state is None:
         return Turn(start=1)
     if state.running:
@@ -47,7 +48,7 @@ def turn(state: JobState | None, work: Hashable, now: datetime) -> Turn:
     error = state.error
     if not isinstance(error, AttemptFailed) or error.work != work:
         return Turn(start=1)
-    if not error.retryable:
+    if not (error.retryable or insist):
         return Turn(failed=True, reason=error.reason, message=str(error))
     if now >= error.due:
         return Turn(start=error.number + 1)

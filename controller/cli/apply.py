@@ -73,7 +73,8 @@ def plan(call: Call) -> int:
 def delete(call: Call) -> int:
     refs = _refs_to_delete(call)
     if not refs:
-        call.line("nothing to delete")
+        as_json = call.arguments.text("output") == "json"
+        call.line(json.dumps({"event": "end", "ok": True, "timeout": False}) if as_json else "nothing to delete")
         return 0
     flags = {name: call.arguments.on(name) for name in ("data", "cascade", "force")}
     keys = {item.ref: item.key for item in map(call.backend.objects.find, refs) if item is not None}
@@ -158,8 +159,9 @@ def _told(call: Call, submitted: Sequence[Submission], applied: Applied) -> int:
 
 def _wait(call: Call, objects: dict[Key, Ref], applied: Applied) -> int:
     """A second apply has nothing to show: those that are as they should be are not spoken of."""
-    looks = {key: waiting.until_ready(call.backend, key, ref) for key, ref in objects.items()}
     fresh = {*applied.created, *applied.changed}
+    waiting.let_look(call.backend, [key for key, ref in objects.items() if ref not in fresh])
+    looks = {key: waiting.until_ready(call.backend, key, ref) for key, ref in objects.items()}
     open_ = [(key, ref) for key, ref in objects.items() if ref in fresh or not looks[key].done]
     if not open_ and call.arguments.text("output") != "json":
         return 0

@@ -8,6 +8,7 @@ _BUFFER = 1 << 18
 
 
 def reader(chunks: Iterator[bytes]) -> BinaryIO:
+    """Who looks at the beginning may go back to it once, as long as it has not read on: it is buffered."""
     return io.BufferedReader(_Raw(chunks), _BUFFER)
 
 
@@ -16,9 +17,19 @@ class _Raw(io.RawIOBase):
         super().__init__()
         self._chunks = chunks
         self._rest = memoryview(b"")
+        self._position = 0
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        raise io.UnsupportedOperation(f"this is a stream: it cannot go to {offset} ({whence})")
 
     def readinto(self, buffer: Any) -> int:
         while not self._rest:
@@ -28,4 +39,5 @@ class _Raw(io.RawIOBase):
             self._rest = memoryview(chunk)
         count = min(len(buffer), len(self._rest))
         buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        self._position += count
         return count

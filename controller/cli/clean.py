@@ -3,6 +3,7 @@
 import re
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
+_BREAK = re.compile(r"[ \t]*[\r\n\t]+[ \t]*")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -12,7 +13,7 @@ def clean(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    return clean(" ".join(text.split()))
+    return clean(_BREAK.sub(" ", text.strip()))
 
 
 def clean_bytes(data: bytes) -> str:

@@ -2,7 +2,7 @@
 
 import posix
 import sys
-from _signal import SIGINT, set_wakeup_fd, signal  # type: ignore[import-not-found]  # what `signal` is made of, without its enums
+from _signal import SIGINT, set_wakeup_fd, signal  # type: ignore[import-not-found]  # as in main.py
 from _socket import SO_PEERCRED, SOL_SOCKET, socket
 from select import POLLIN, poll, select
 
@@ -65,7 +65,11 @@ class Conversation:
         while self._outgoing:
             self._sending = True
             while self._outgoing:
-                self._connection.sendall(self._outgoing.pop(0))
+                try:
+                    self._connection.sendall(self._outgoing.pop(0))
+                except OSError:
+                    # It listens no more; how the command ended may be among what it has said before.
+                    self._outgoing.clear()
             self._sending = False
 
     def next_frame(self) -> "tuple[bytes, bytes]":

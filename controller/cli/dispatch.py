@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from controller.cli import arguments
 from controller.cli.arguments import Arguments
 from controller.cli.call import Call
-from controller.cli.catalogue import GROUPS, LATER, VERBS
+from controller.cli.catalogue import LATER, VERBS
 from controller.cli.clean import clean
 from controller.interface import Backend, Session
 from resources.errors import Cancelled, EngineError
@@ -53,12 +53,8 @@ def _run(session: Session, backend: Backend | None) -> int:
     found = parse(session.argv)
     if found.on("no-color"):
         session.color = False
-    if not found.verb or found.verb == "help":
-        asked = found.words[0] if found.words else ""
-        session.out(arguments.explanation(VERBS[parse([asked]).verb]) if asked else arguments.overview(GROUPS))
-        return 0
-    verb = VERBS[found.verb]
-    if found.on("help"):
+    verb = VERBS[found.verb or "help"]
+    if found.on("help") and found.verb:
         session.out(arguments.explanation(verb))
         return 0
     return verb.run(Call(session, found, backend))

@@ -43,6 +43,7 @@ class Files:
         self._answers: dict[str, Callable[..., None]] = {
             "find": self._find,
             "read": self._read,
+            "identity": self._identity,
             "digest": self._digest,
             "send": lambda path: self._begin(content(path)),
             "pack": lambda path, name: self._begin(packed(path, name)),
@@ -78,6 +79,11 @@ class Files:
 
     def _read(self, path: str, limit: str) -> None:
         self._begin(_limited(path, int(limit)))
+
+    def _identity(self, path: str) -> None:
+        found = os.stat(path)
+        parts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        self._say(*(str(max(part, 0)) for part in parts if stat.S_ISREG(found.st_mode)))
 
     def _digest(self, path: str) -> None:
         size, hashed = 0, hashlib.sha256()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from controller.cli import views
 from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call, selected
-from controller.cli.clean import clean
+from controller.cli.clean import clean, one_line
 from controller.cli.table import table
 from resources.errors import InvalidArgument
 from resources.kinds import API_VERSION, SUPPORTED, Kind
@@ -155,10 +155,10 @@ def _matching(call: Call, kinds: Sequence[Kind], ref: Ref | None) -> Iterator[Ob
 def _line(call: Call, item: Object | None, ref: Ref) -> None:
     form = call.arguments.text("output", "table")
     if form in ("table", "wide"):
-        status = (call.backend.objects.status(item.key) if item else None) or Status(phase="Deleted")
+        status = (call.backend.objects.status(item.key) or Status()) if item else Status(phase="Deleted")
         ready = status.condition("Ready")
         why = "" if ready is None or ready.status == "True" else ready.message or ready.reason
-        call.line(f"{ref}  {status.phase}  {why}".rstrip())
+        call.line(one_line(f"{ref}  {status.phase}  {why}"))
     elif item is None:
         deleted = {"apiVersion": API_VERSION, "kind": ref.kind.value, "deleted": True}
         call.session.out(json.dumps({**deleted, "metadata": {"name": ref.name, "namespace": ref.namespace}}) + "\n")

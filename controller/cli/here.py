@@ -12,6 +12,7 @@ from pathlib import Path
 
 from controller.cli import server
 from controller.cli.client import Conversation
+from controller.cli.digests import KnownDigests
 from controller.cli.words import Line
 from controller.interface import Backend
 
@@ -36,7 +37,7 @@ def _command(connection: socket.socket, line: Line) -> None:
 
     with connection:
         try:
-            session = server.open_session(connection)
+            session = server.open_session(connection, KnownDigests(), os.geteuid())
         except (OSError, frames.Broken, Cancelled):
             return
         try:

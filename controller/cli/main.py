@@ -7,6 +7,7 @@ writing text (files, digests, the terminal) loads the module for it then.
 
 import posix
 import sys
+from _signal import SIG_DFL, SIGINT, signal  # type: ignore[import-not-found]  # `signal` itself brings enums along
 from _socket import AF_UNIX, SOCK_STREAM, socket
 
 from controller.cli import words
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: "Sequence[str]") -> int:
+    signal(SIGINT, SIG_DFL)  # until there is a command to cancel, Ctrl-C is no traceback
     while (spare := posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)) < 3:
         pass  # a standard stream that is closed shall not become the connection
     posix.close(spare)

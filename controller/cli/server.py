@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 
 from controller.cli import dispatch, frames, words
+from controller.cli.digests import KnownDigests
 from controller.cli.session import RemoteSession
 from controller.interface import Backend
 from resources.errors import Cancelled
@@ -34,6 +35,7 @@ class CommandServer:
         self._backend = backend
         self._log = structlog.get_logger()
         self._lock = threading.Lock()
+        self._digests = KnownDigests()
         self._commands: dict[socket.socket, threading.Thread] = {}
         self._socket = _listen(run_root)
         self._inode = self._path.stat().st_ino
@@ -77,7 +79,7 @@ class CommandServer:
     def _serve(self, connection: socket.socket) -> None:
         try:
             pid, uid, _ = _credentials(connection)
-            session = open_session(connection)
+            session = open_session(connection, self._digests, uid)
             self._log.info("command", verb=words.scan(session.argv).verb[:40], uid=uid, pid=pid)
             run(session, self._backend)
         except (OSError, frames.Broken, Cancelled) as error:
@@ -90,10 +92,10 @@ class CommandServer:
             connection.close()
 
 
-def open_session(connection: socket.socket) -> RemoteSession:
+def open_session(connection: socket.socket, digests: KnownDigests, user: int) -> RemoteSession:
     """Wait for the request. Raises: OSError, Broken, Cancelled."""
     connection.settimeout(_HELLO_SECONDS)
-    session = RemoteSession(connection)
+    session = RemoteSession(connection, digests, user)
     connection.settimeout(None)
     return session
 

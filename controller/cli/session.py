@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 from controller.cli import frames
+from controller.cli.digests import Identity, KnownDigests
 from controller.cli.joining import Joined
 from controller.interface import Content, Stream
 from resources import errors
 from resources.errors import Cancelled, EngineError, ResourceExhausted
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_NUMBER = re.compile(r"[0-9]{1,20}")
 _MAX_SIZE = 10_000
 _MAX_ENVIRONMENT = 4 << 20
 _BY_REASON = {
@@ -27,8 +29,9 @@ class RemoteSession:
     Raises from `__init__`: OSError, Broken, Cancelled when the client does not open as it should.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, digests: KnownDigests, user: int) -> None:
         self._connection = connection
+        self._digests, self._user = digests, user
         self._incoming = frames.Incoming()
         self._waiting: list[tuple[bytes, bytes]] = []
         self._reading = threading.Lock()
@@ -85,10 +88,24 @@ class RemoteSession:
         return b"".join(parts)
 
     def digest(self, path: str) -> Content:
+        identity = self._identity(path)
+        known = self._digests.get(self._user, identity) if identity else None
+        if known is not None:
+            return known
         answer = [frames.text(field) for field in self._ask("digest", path)]
-        if len(answer) != 2 or not _DIGEST.fullmatch(answer[0]) or not answer[1].isdecimal() or len(answer[1]) > 18:
+        if len(answer) != 2 or not _DIGEST.fullmatch(answer[0]) or not _NUMBER.fullmatch(answer[1]):
             raise frames.Broken("a digest was expected")
-        return Content(digest=answer[0], size=int(answer[1]))
+        content = Content(digest=answer[0], size=int(answer[1]))
+        if identity and self._identity(path) == identity:
+            self._digests.put(self._user, identity, content)
+        return content
+
+    def _identity(self, path: str) -> Identity:
+        """() for what is no file."""
+        answer = tuple(frames.text(field) for field in self._ask("identity", path))
+        if answer and (len(answer) != 5 or not all(map(_NUMBER.fullmatch, answer))):
+            raise frames.Broken("an identity was expected")
+        return answer
 
     def send(self, path: str) -> Iterator[bytes]:
         return self._pull("send", path)

@@ -1,6 +1,7 @@
 """logs, exec, attach: what a container says, and what is said to it."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 
 from controller.cli.arguments import MANY, Flag, Verb
@@ -11,6 +12,7 @@ from resources.errors import Cancelled, EngineError, InvalidArgument
 
 FAILED, NOT_EXECUTABLE, NOT_THERE = 125, 126, 127
 _UNKNOWN = -1
+_PIECE = 65536
 
 
 def logs(call: Call) -> int:
@@ -24,25 +26,34 @@ def logs(call: Call) -> int:
         all_tasks=call.arguments.on("all"),
         stopped=call.session.cancelled,
     )
-    for time, stream, data in found:
-        _print(call, time, stream, data)
+    parts = (_shown(call, *entry) for entry in found)
+    # Line by line only where the next one may be long in coming.
+    for stream, data in parts if call.arguments.on("follow") else _gathered(parts):
+        (call.session.err if stream == "stderr" else call.session.out)(data)
         if call.session.cancelled():
             raise Cancelled("interrupted")
     return 0
 
 
-def _print(call: Call, time: datetime, stream: str, data: bytes) -> None:
-    session = call.session
+def _shown(call: Call, time: datetime, stream: str, data: bytes) -> tuple[str, bytes]:
     if call.arguments.text("output") == "json":
         line = {"time": time.isoformat(), "stream": stream, "data": data.decode("utf-8", "surrogateescape")}
-        session.out(json.dumps(line) + "\n")
-        return
-    stamp = f"{time.isoformat(timespec='microseconds')} " if call.arguments.on("timestamps") else ""
-    if session.stdout_tty:
-        shown: str | bytes = stamp + clean_bytes(data)
-    else:
-        shown = stamp.encode() + data
-    (session.err if stream == "stderr" else session.out)(shown)
+        return "stdout", (json.dumps(line) + "\n").encode()
+    stamp = f"{time.isoformat(timespec='microseconds')} ".encode() if call.arguments.on("timestamps") else b""
+    return stream, stamp + (clean_bytes(data).encode() if call.session.stdout_tty else data)
+
+
+def _gathered(parts: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Lines of one stream that follow one another, as one piece."""
+    stream, gathered = "", bytearray()
+    for next_stream, data in parts:
+        if gathered and (next_stream != stream or len(gathered) > _PIECE):
+            yield stream, bytes(gathered)
+            gathered.clear()
+        stream = next_stream
+        gathered += data
+    if gathered:
+        yield stream, bytes(gathered)
 
 
 def _tail(call: Call) -> int | None:

@@ -1,9 +1,9 @@
-"""version, shutdown, serve, schema, completion: the engine itself, and what helps to talk to it."""
+"""help, version, shutdown, serve, schema, completion: the engine itself, and what helps to talk to it."""
 
 import json
 from collections.abc import Mapping
 
-from controller.cli import completion
+from controller.cli import arguments, completion
 from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
 from resources.errors import InvalidArgument
@@ -55,6 +55,16 @@ def schema(call: Call) -> int:
     return 0
 
 
+def help_(call: Call) -> int:
+    from controller.cli.catalogue import GROUPS, LATER
+    from controller.cli.catalogue import VERBS as every
+
+    asked = call.arguments.words
+    found = arguments.parse([*asked, "--help"], every, LATER).verb
+    call.session.out(arguments.explanation(every[found]) if found else arguments.overview(GROUPS))
+    return 0
+
+
 def complete(call: Call) -> int:
     from controller.cli.catalogue import VERBS as every
 
@@ -63,6 +73,7 @@ def complete(call: Call) -> int:
 
 
 VERBS = (
+    Verb("help", "[COMMAND]", "explain a command, or name them all", help_, (), (0, 1)),
     Verb(
         "version",
         "",

@@ -33,7 +33,7 @@ def as_json(item: Object, status: Status | None) -> dict[str, Any]:
         shown["suspension"] = item.suspension.model_dump(mode="json")
     if status is not None:
         report = status.model_dump(mode="json", exclude={"fields"})
-        shown["status"] = {**status.fields, **report}
+        shown["status"] = {**report, **{name: value for name, value in status.fields.items() if name not in report}}
     return shown
 
 

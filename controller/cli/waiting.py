@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from controller.cli.call import Call
@@ -51,12 +51,10 @@ def until_ready(backend: Backend, key: Key, ref: Ref) -> Look:
     message = "" if ready is None or ready.status == "True" else ready.message or ready.reason
     if status.observed_generation < item.metadata.generation:
         return Look(ref, status.phase, message)
-    if status.ready:
+    if (status.ready or resting(item)) and backend.settled(key):
         return Look(ref, status.phase, done=True)
-    if resting(item) and backend.settled(key):
-        return Look(ref, status.phase, done=True)
-    failed = status.phase in _OVER or (ready is not None and ready.reason in _HOPELESS)
-    return Look(ref, status.phase, message, failed=failed)
+    over = status.phase in _OVER and not resting(item)
+    return Look(ref, status.phase, message, failed=over or (ready is not None and ready.reason in _HOPELESS))
 
 
 def until_settled(backend: Backend, key: Key, ref: Ref) -> Look:
@@ -65,11 +63,15 @@ def until_settled(backend: Backend, key: Key, ref: Ref) -> Look:
     if item is None:
         return Look(ref, "Deleted", done=True)
     status = backend.objects.status(key) or Status()
-    ready = status.condition("Ready")
-    if backend.settled(key):
-        return Look(ref, status.phase, done=True)
+    over, ready = status.phase in _OVER, status.condition("Ready")
+    message = "" if ready is None or ready.status == "True" else ready.message or ready.reason
+    asked = item.suspension.state if item.suspension else "running"
+    reached = {"stopped": over, "paused": status.phase == "Paused"}.get(asked, over or status.ready)
+    if reached and backend.settled(key):
+        failed = asked == "running" and status.phase == "Failed"
+        return Look(ref, status.phase, message if failed else "", done=not failed, failed=failed)
     hopeless = ready is not None and ready.status == "False" and ready.reason in _HOPELESS
-    return Look(ref, status.phase, ready.message if ready else "", failed=hopeless)
+    return Look(ref, status.phase, message, failed=hopeless)
 
 
 def until_gone(backend: Backend, key: Key, ref: Ref) -> Look:
@@ -96,23 +98,50 @@ def wait(call: Call, objects: Sequence[tuple[Key, Ref]], judge: Judge) -> int:
     refs = dict(objects)
     changed: Iterable[Key] = refs
     progress = time.monotonic()
+    seen: set[Look] = set()
+    waiting = list(refs)
     while True:
         revision = backend.objects.revision()
-        fresh = {key: judge(backend, key, refs[key]) for key in changed if key in refs}
-        if any(looks.get(key) != look for key, look in fresh.items()):
+        fresh = {key: judge(backend, key, refs[key]) for key in changed}
+        # What comes and goes again and again is no progress.
+        if not seen.issuperset(fresh.values()):
             progress = time.monotonic()
+        seen.update(fresh.values())
         looks |= fresh
+        looks |= _stuck(looks)
         show.update(looks.values())
-        waiting = [key for key, look in looks.items() if not (look.done or look.failed)]
+        # Who has once been ready is not waited for again; how it stands is shown all the same.
+        waiting = [key for key in waiting if not (looks[key].done or looks[key].failed)]
         if not waiting:
             return show.end(looks.values(), DONE)
         if time.monotonic() - progress > patience:
             return show.end(looks.values(), NO_PROGRESS)
         # What changes beside the store (whether it is settled) is looked at again every now and then.
-        changed = {*changes(call, revision, waiting), *waiting}
+        changed = {*changes(call, revision, refs), *waiting}
 
 
-def changes(call: Call, revision: int, waiting: Sequence[Key]) -> set[Key]:
+def let_look(backend: Backend, keys: Sequence[Key]) -> None:
+    """Give the loop a moment for those that were not changed themselves: what they use may have been."""
+    deadline = time.monotonic() + _TICK
+    while time.monotonic() < deadline and not all(map(backend.settled, keys)):
+        time.sleep(0.005)
+
+
+def _stuck(looks: Mapping[Key, Look]) -> dict[Key, Look]:
+    """Those that wait for what has failed for good have failed with it: a blocker begins with the name of what it is."""
+    found: dict[Key, Look] = {}
+    lost = [str(look.ref) for look in looks.values() if look.failed]
+    while lost:
+        name = lost.pop()
+        for key, look in looks.items():
+            waits = look.phase == "Waiting" and any(part.startswith(f"{name} ") for part in look.message.split("; "))
+            if waits and not look.failed and key not in found:
+                found[key] = replace(look, failed=True)
+                lost.append(str(look.ref))
+    return found
+
+
+def changes(call: Call, revision: int, keys: Container[Key]) -> set[Key]:
     """The keys of interest that changed since; returns soon after the first of them, or after a while."""
     found: set[Key] = set()
     until = time.monotonic() + _TICK
@@ -123,7 +152,7 @@ def changes(call: Call, revision: int, waiting: Sequence[Key]) -> set[Key]:
         return time.monotonic() >= until
 
     for key in call.backend.changes(revision, stopped):
-        if key in waiting:
+        if key in keys:
             found.add(key)
             until = min(until, time.monotonic() + _GATHER)
         if stopped():
@@ -182,7 +211,9 @@ class _Screen:
     def update(self, looks: Iterable[Look]) -> None:
         session = self._call.session
         room = max((session.rows or 24) - 2, 1)
-        ordered = sorted(looks, key=lambda look: (look.done, look.failed))
+        ordered = list(looks)
+        if len(ordered) > room:
+            ordered.sort(key=lambda look: (look.done, look.failed))
         lines = [_fitted(look, session.columns or 80, session.color) for look in ordered[:room]]
         if len(ordered) > room:
             left = sum(not look.done for look in ordered)

@@ -6,7 +6,7 @@ that nobody else's write is ever overlooked: what is known is then read again.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from controller import revisions
 from controller.revisions import ApplyRecord
@@ -29,6 +29,7 @@ from controller.store.layout import (
     status_key,
 )
 from controller.store.snapshot import Snapshot
+from controller.store.statuses import Statuses
 from resources.errors import Conflict, NotFound
 from resources.kinds import Kind
 from resources.meta import Key, Ref, Status
@@ -45,7 +46,7 @@ class ObjectStore:
         self._lock = threading.RLock()
         self._readable = threading.Condition()
         self._view = Snapshot()
-        self._statuses: dict[Key, Status] = {}
+        self._statuses = Statuses(self._write_statuses)
         self._changed = 0
         self._revision = 0
         self._compacted = 0
@@ -143,20 +144,22 @@ class ObjectStore:
                 gone = [Delete(object_key(key)), Delete(name_key(item.ref)), Delete(status_key(key))]
                 done = self._write([*freed, *gone])
                 if done is not None:
-                    self._statuses.pop(key, None)
                     self._publish(done.revision, self._view.replaced([], [key], revision=done.revision))
+                    self._statuses.drop(key)
                     return
 
     def put_status(self, key: Key, status: Status) -> bool:
-        """Write it, unless it is what is there or its object is gone; say whether it was written."""
-        with self._lock:
-            self._refresh()
-            if key not in self._view.objects or self._statuses.get(key) == status:
-                return False
-            revision = self.store.txn([], [Put(status_key(key), dump_status(status))])
-            self._statuses[key] = status
-            self._publish(revision or 0, self._view)
-            return True
+        """Report it, unless that is what is reported or the object is gone; say whether it is news. It can be read at once,
+        and is written soon (`settle` waits for that)."""
+        if key not in self._view.objects or not self._statuses.put(key, status):
+            return False
+        if key not in self._view.objects:  # it went just now, and its status with it
+            self._statuses.drop(key)
+            return False
+        return True
+
+    def settle(self) -> None:
+        self._statuses.settle()
 
     def watch(self, since: int, stopped: Callable[[], bool]) -> Iterator[Key]:
         """Keys whose object or status changed after that revision, once the change can be read. A watch that lags too far
@@ -192,7 +195,7 @@ class ObjectStore:
                 found.append(known if known is not None and same else load_object(entry))
             elif (status := load_status(entry)) is not None:
                 statuses[key] = status
-        self._statuses = statuses
+        self._statuses.load(statuses)
         self._stale = False
         self._publish(revision, Snapshot().replaced(found, revision=revision))
 
@@ -203,6 +206,13 @@ class ObjectStore:
             self._changed = done.versions[CHANGED]
             self._stale = False
         return done
+
+    def _write_statuses(self, statuses: Mapping[Key, Status]) -> None:
+        with self._lock:
+            self._refresh()
+            there = {key: status for key, status in statuses.items() if key in self._view.objects}
+            revision = self.store.txn([], [Put(status_key(key), dump_status(one)) for key, one in there.items()])
+            self._publish(revision or 0, self._view)
 
     def _publish(self, revision: int, view: Snapshot) -> None:
         with self._readable:

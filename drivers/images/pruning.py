@@ -16,15 +16,17 @@ def prune(images: Iterable[Image], content: ContentStore, names: ImageStore, sna
         blobs.add(image.config_digest)
         blobs.update(layer.digest for layer in image.layers)
         chains.update(chain_ids(image.diff_ids))
-    for name, target in names.list():
-        if target.digest not in blobs:
-            names.delete(name)
     freed = 0
     for blob in list(content.walk()):
         if blob.digest not in blobs:
             content.delete(blob.digest)
             freed += blob.size
-    return freed + _prune_snapshots(chains, snapshotter)
+    freed += _prune_snapshots(chains, snapshotter)
+    # Last: as long as a name is there, whoever was killed meanwhile knows that something is left to be deleted.
+    for name, target in names.list():
+        if target.digest not in blobs:
+            names.delete(name)
+    return freed
 
 
 def unneeded(snapshots: Sequence[SnapshotInfo], keep: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from drivers.kernel.mount import MountInfo, mounts
+from drivers.kernel.process import read_small
 from resources.errors import FailedPrecondition, InvalidArgument, Unsupported
 
 
@@ -73,6 +74,11 @@ class Cgroup:
         root = self.hierarchies.controllers.get(controller)
         return None if root is None else root / self.path[1:]
 
+    def read(self, controller: str, file: str) -> str:
+        """Empty when there is no such controller, group or file."""
+        root = self.hierarchies.controllers.get(controller)
+        return "" if root is None else _text(f"{root}{self.path}/{file}")
+
     def directories(self) -> Iterator[Path]:
         for root in self.hierarchies.roots:
             yield root / self.path[1:]
@@ -82,7 +88,7 @@ class Cgroup:
         return None if self.hierarchies.unified is None else self.hierarchies.unified / self.path[1:]
 
     def exists(self) -> bool:
-        return any(directory.is_dir() for directory in self.directories())
+        return any(os.path.isdir(f"{root}{self.path}") for root in self.hierarchies.roots)
 
     def create(self) -> None:
         """Make the group and its parents everywhere; on v2 hand every controller down. There already: fine."""
@@ -149,7 +155,7 @@ class Cgroup:
     def frozen(self) -> bool:
         if self.hierarchies.mode is Mode.V2:
             return "frozen 1" in read(self.unified, "cgroup.events")
-        return read(self.directory("freezer"), "freezer.state").strip() == "FROZEN"
+        return self.read("freezer", "freezer.state").strip() == "FROZEN"
 
     def oom_kills(self) -> int:
         """How many processes the kernel has killed for want of memory."""
@@ -226,12 +232,11 @@ def _remove_tree(directory: Path) -> None:
 
 
 def read(directory: Path | None, file: str) -> str:
-    if directory is None:
-        return ""
-    try:
-        return (directory / file).read_text()
-    except OSError:
-        return ""
+    return "" if directory is None else _text(f"{directory}/{file}")
+
+
+def _text(path: str) -> str:
+    return (read_small(path) or b"").decode(errors="replace")
 
 
 def _write(file: Path, value: str) -> None:

@@ -99,9 +99,11 @@ def weight_to_shares(weight: int) -> int:
 
 
 def _weight_file(directory: Path | None) -> str | None:
+    if directory is None:
+        return None
     # The root group has no weight of its own: what its bfq counts tells that the groups below have.
     for file, sign in (("blkio.bfq.weight", "blkio.bfq.io_service_bytes"), ("blkio.weight", "blkio.weight_device")):
-        if directory is not None and ((directory / file).exists() or (directory / sign).exists()):
+        if os.path.exists(f"{directory}/{file}") or os.path.exists(f"{directory}/{sign}"):
             return file
     return None
 
@@ -123,22 +125,20 @@ def _number(text: str, unlimited: int | None = None) -> int | None:
 
 
 def _read_v1(group: Cgroup) -> Limits:
-    memory, cpu = group.directory("memory"), group.directory("cpu")
-    limit = _number(read(memory, "memory.limit_in_bytes"), _V1_UNLIMITED)
-    both = _number(read(memory, "memory.memsw.limit_in_bytes"), _V1_UNLIMITED)
-    quota = _number(read(cpu, "cpu.cfs_quota_us"))  # -1 is no number: unlimited
-    period = _number(read(cpu, "cpu.cfs_period_us")) or _PERIOD
-    blkio = group.directory("blkio")
-    weight = _weight_file(blkio)
+    limit = _number(group.read("memory", "memory.limit_in_bytes"), _V1_UNLIMITED)
+    both = _number(group.read("memory", "memory.memsw.limit_in_bytes"), _V1_UNLIMITED)
+    quota = _number(group.read("cpu", "cpu.cfs_quota_us"))  # -1 is no number: unlimited
+    period = _number(group.read("cpu", "cpu.cfs_period_us")) or _PERIOD
+    weight = _weight_file(group.directory("blkio"))
     return Limits(
         memory=limit,
-        memory_reservation=_number(read(memory, "memory.soft_limit_in_bytes"), _V1_UNLIMITED),
+        memory_reservation=_number(group.read("memory", "memory.soft_limit_in_bytes"), _V1_UNLIMITED),
         swap=None if both is None or limit is None else max(0, both - limit),
         cpu_millis=None if quota is None else quota * 1000 // period,
-        cpu_shares=_number(read(cpu, "cpu.shares")),
-        cpuset=read(group.directory("cpuset"), "cpuset.cpus").strip() or None,
-        pids=_number(read(group.directory("pids"), "pids.max")),
-        io_weight=_number(read(blkio, weight)) if weight else None,
+        cpu_shares=_number(group.read("cpu", "cpu.shares")),
+        cpuset=group.read("cpuset", "cpuset.cpus").strip() or None,
+        pids=_number(group.read("pids", "pids.max")),
+        io_weight=_number(group.read("blkio", weight)) if weight else None,
     )
 
 

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from drivers.snapshots.interface import Mount
@@ -108,6 +109,7 @@ def unmount(target: Path, *, detach: bool = True) -> None:
             raise FailedPrecondition(f"cannot unmount {target}: {os.strerror(code)}", hint="see who uses it: fuser -m")
 
 
+@cache
 def overlay_by_layer() -> bool:
     """Whether this kernel takes the layers of an overlay one by one (`lowerdir+`, 6.8)."""
     try:
@@ -115,12 +117,10 @@ def overlay_by_layer() -> bool:
     except (_NotByFsopen, OSError):
         return False
     try:
-        _configure(context, "lowerdir+", "/")
-    except OSError:
-        return False
+        # Before 6.5 an option is looked at only when the mount is created: one that cannot be is taken as well.
+        return _takes(context, "lowerdir+", "/") and not _takes(context, "lading", "1")
     finally:
         os.close(context)
-    return True
 
 
 def mounts() -> tuple[MountInfo, ...]:
@@ -211,18 +211,15 @@ def _propagate(options: tuple[str, ...], target: Path) -> None:
 
 
 def _overlay_by_fsopen(description: Mount, target: Path) -> None:
+    if not overlay_by_layer():
+        raise _NotByFsopen
     with ExitStack() as stack:
         context = _call(_FSOPEN, b"overlay", _FSOPEN_CLOEXEC)
         stack.callback(os.close, context)
         flags, data = _split(description.options)
         _configure(context, "source", description.source)
         for lower in description.lower:
-            try:
-                _configure(context, "lowerdir+", str(lower))
-            except OSError as error:
-                if error.errno in (errno.EINVAL, errno.EOPNOTSUPP) and lower is description.lower[0]:
-                    raise _NotByFsopen from error  # before 6.8 there is no lowerdir+
-                raise
+            _configure(context, "lowerdir+", str(lower))
         for option in data:
             key, _, value = option.partition("=")
             _configure(context, key, value or None)
@@ -239,6 +236,14 @@ def _attributes(flags: int) -> int:
     attributes = flags & 0xF
     attributes |= _ATTR_NOATIME if flags & _PER_MOUNT["noatime"] else 0
     return attributes | (_ATTR_NODIRATIME if flags & _PER_MOUNT["nodiratime"] else 0)
+
+
+def _takes(context: int, key: str, value: str) -> bool:
+    try:
+        _configure(context, key, value)
+    except OSError:
+        return False
+    return True
 
 
 def _configure(context: int, key: str, value: str | None) -> None:

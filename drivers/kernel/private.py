@@ -14,14 +14,17 @@ from resources.errors import EngineError, FailedPrecondition
 class PrivateFolder:
     """A tmpfs of its own: private, so that what is mounted in it is seen nowhere else, and another file system than all
     that is mounted in it, so that one stat tells whether something is. It comes with the first entry and goes with the last.
+
+    It is unbindable too: a container that is given the host's whole tree gets nothing of it and keeps nothing busy.
     """
 
-    def __init__(self, path: Path, *, preferred: Sequence[str] = ()) -> None:
-        """`preferred` are mount options that older kernels may lack."""
+    def __init__(self, path: Path, *, preferred: Sequence[str] = (), bindable: bool = False) -> None:
+        """`preferred` are mount options that older kernels may lack; `bindable` for files that lie in the tmpfs itself."""
         self.path = path
         self.lock = threading.RLock()
         """Held from `open` until there is an entry, and from the last one's removal to `release`."""
         self._preferred = tuple(preferred)
+        self._propagation = "private" if bindable else "unbindable"
 
     def open(self) -> None:
         if is_mount_point(self.path):
@@ -29,11 +32,11 @@ class PrivateFolder:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         options = ("nosuid", "nodev", "noexec", "mode=0700")
         try:
-            mount(Mount("tmpfs", "tmpfs", (*options, *self._preferred, "private")), self.path)
+            mount(Mount("tmpfs", "tmpfs", (*options, *self._preferred, self._propagation)), self.path)
         except EngineError:
             if not self._preferred:
                 raise
-            mount(Mount("tmpfs", "tmpfs", (*options, "private")), self.path)
+            mount(Mount("tmpfs", "tmpfs", (*options, self._propagation)), self.path)
 
     def release(self) -> None:
         """Unmount it when it is empty."""

@@ -16,11 +16,27 @@ class Process:
     arguments: tuple[str, ...]
 
 
+def read_small(path: str) -> bytes | None:
+    """A file of the kernel or of ours, None when it cannot be read. Many a pass reads thousands: no file object for each."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        parts = []
+        while part := os.read(fd, 65536):
+            parts.append(part)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return b"".join(parts)
+
+
 def start_time(pid: int) -> int | None:
     """Field 22 of /proc/PID/stat, clock ticks since boot; None when there is no such process, or only its zombie."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
+    text = read_small(f"/proc/{pid}/stat")
+    if not text:
         return None
     # The second field is the command in parentheses and may hold anything, parentheses and spaces too.
     fields = text[text.rfind(b")") + 2 :].split()
@@ -29,9 +45,8 @@ def start_time(pid: int) -> int | None:
 
 def zombie_status(pid: int, started: int) -> int | None:
     """Field 52 of /proc/PID/stat: the wait status of a process that has ended and was not reaped yet."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
+    text = read_small(f"/proc/{pid}/stat")
+    if not text:
         return None
     fields = text[text.rfind(b")") + 2 :].split()
     return int(fields[49]) if fields[0] == b"Z" and int(fields[19]) == started else None
@@ -60,10 +75,7 @@ def wall_clock(ticks: int) -> datetime:
 
 def arguments(pid: int) -> tuple[str, ...]:
     """The command line; empty for what is gone, a zombie or a kernel thread."""
-    try:
-        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return ()
+    raw = read_small(f"/proc/{pid}/cmdline")
     return tuple(os.fsdecode(a) for a in raw.rstrip(b"\0").split(b"\0")) if raw else ()
 
 

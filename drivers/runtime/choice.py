@@ -59,7 +59,8 @@ def choose(run_root: Path, instance: str, hierarchies: Hierarchies, preferred: s
     Raises: Unavailable when none does, with what each said and what to install.
     """
     names = [preferred, *(n for n in _ORDER if n != preferred)] if preferred else list(_ORDER)
-    candidates = [c for c in (_candidate(name) for name in names) if c]
+    found = {name: _candidate(name) for name in names}
+    candidates = [candidate for candidate in found.values() if candidate]
     memory = run_root / "runtime.json"
     key = json.dumps(
         {
@@ -74,17 +75,19 @@ def choose(run_root: Path, instance: str, hierarchies: Hierarchies, preferred: s
             if candidate.name == remembered.get("name"):
                 return _info(candidate, str(remembered.get("version")), str(remembered.get("reason")))
     refusals: list[str] = []
-    for candidate in candidates:
-        version = _version(candidate)
-        said = try_out(candidate, run_root, instance, hierarchies)
+    for name, tried in found.items():
+        if tried is None:
+            refusals.append(f"{name} is not installed")
+            continue
+        version = _version(tried)
+        said = try_out(tried, run_root, instance, hierarchies)
         if said is None:
             reason = "; ".join(refusals) if refusals else "preferred"
             run_root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            finding = {"key": key, "name": candidate.name, "version": version, "reason": reason}
+            finding = {"key": key, "name": tried.name, "version": version, "reason": reason}
             write_atomic(memory, json.dumps(finding).encode())
-            return _info(candidate, version, reason)
-        refusals.append(f"{candidate.name} {version}: {said}")
-    refusals += [f"{n} is not installed" for n in names if n not in {c.name for c in candidates}]
+            return _info(tried, version, reason)
+        refusals.append(f"{tried.name} {version}: {said}")
     raise Unavailable(
         f"no OCI runtime works here: {'; '.join(refusals)}", hint="install crun or runc; see `lading doctor`"
     )

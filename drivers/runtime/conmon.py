@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivers.kernel.process import arguments, processes
+from drivers.kernel.process import arguments, processes, read_small
 from drivers.runtime.layout import Bundle, Layout, is_id
 from resources.errors import EngineError, FailedPrecondition, Unavailable
 
@@ -140,8 +140,8 @@ def runtime_error(message: str, verb: str) -> EngineError:
 def supervisor(bundle: Bundle) -> int | None:
     """The pid of the living conmon of this bundle, by its pid file and its arguments."""
     try:
-        pid = int(bundle.conmon_pid.read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        pid = int(read_small(f"{bundle.path}/conmon.pid") or b"")
+    except ValueError:
         return None
     return pid if str(bundle.path) in arguments(pid) else None
 

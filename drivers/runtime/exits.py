@@ -20,8 +20,8 @@ from drivers.runtime.conmon import supervisor
 from drivers.runtime.layout import Bundle
 
 _RETRY = 0.002
-_PATIENCE = 1.0
-_HANDOVER = 0.2
+_PATIENCE = 2.0
+_HANDOVER = 1.0
 """How long conmon has to write the exit file before it is written in its place."""
 
 
@@ -143,7 +143,7 @@ class ExitWatcher:
                 with contextlib.suppress(OSError):  # deleted meanwhile
                     write_atomic(known.bundle.exit_file, str(self._codes[task_id]).encode())
                 written = True
-        if not known.announced and (written or status is not None or waited > _PATIENCE):
+        if not known.announced and (written or waited > _PATIENCE):
             known.announced = True
             self._hints.put(task_id)
         return known.announced and (written or waited > _PATIENCE)

@@ -159,9 +159,9 @@ class FakeRuntime:
         with self.host.lock:
             return self.host.tasks.get(checked_id(task_id))
 
-    def list(self) -> Sequence[TaskState]:
+    def list(self, prefix: str = "") -> Sequence[TaskState]:
         with self.host.lock:
-            return [self.host.tasks[task_id] for task_id in sorted(self.host.tasks)]
+            return [self.host.tasks[task_id] for task_id in sorted(self.host.tasks) if task_id.startswith(prefix)]
 
     def kill(self, task_id: str, signal: int, *, everything: bool = False) -> None:
         self._called("kill", task_id)

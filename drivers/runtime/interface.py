@@ -193,8 +193,8 @@ class Runtime(Protocol):
 
     def state(self, task_id: str) -> TaskState | None: ...
 
-    def list(self) -> Sequence[TaskState]:
-        """Every task with a record or a bundle."""
+    def list(self, prefix: str = "") -> Sequence[TaskState]:
+        """Every task with a record or a bundle, whose ID begins so: with a uid, the lives of one container."""
 
     def kill(self, task_id: str, signal: int, *, everything: bool = False) -> None:
         """Signal the process, or every process of its cgroup. Not running: fine."""

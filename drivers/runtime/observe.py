@@ -7,11 +7,12 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from drivers.kernel.cgroup import Cgroup, Hierarchies
 from drivers.kernel.cgroup_limits import as_asked, read_limits
 from drivers.kernel.pidfd import exit_code
-from drivers.kernel.process import boot_id, is_alive, wall_clock, zombie_status
+from drivers.kernel.process import boot_id, is_alive, read_small, wall_clock, zombie_status
 from drivers.runtime.conmon import supervisor
 from drivers.runtime.exits import ExitWatcher
 from drivers.runtime.interface import TaskState, TaskStatus
@@ -34,10 +35,10 @@ def read_oci_state(root: Path, task_id: str) -> OciState | None:
     """The state file of crun or of runc; None when there is none, or one that a killed runtime left half written."""
     directory = root / task_id
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        value = json.loads((directory / "status").read_bytes())
+        value = json.loads(read_small(f"{directory}/status") or b"")
         return OciState(int(value["pid"]), int(value["process-start-time"]), (directory / FIFO).exists())
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        value = json.loads((directory / "state.json").read_bytes())
+        value = json.loads(read_small(f"{directory}/state.json") or b"")
         pid, start = int(value["init_process_pid"]), int(value["init_process_start"])
         # runc writes the file first when the process exists, and knows no pid before.
         return OciState(pid, start, (directory / FIFO).exists()) if pid > 0 else None
@@ -56,9 +57,11 @@ class Observer:
     def record(self, task_id: str) -> Record | None:
         return read_record(self._layout.record(task_id))
 
-    def cgroup(self, task_id: str, record: Record | None = None) -> Cgroup | None:
-        record = record or self.record(task_id)
-        path = read_json(self._layout.bundle(task_id).task).get("cgroup") or (record.cgroup if record else "")
+    def cgroup(self, task_id: str) -> Cgroup | None:
+        return self._cgroup(read_json(self._layout.bundle(task_id).task), self.record(task_id))
+
+    def _cgroup(self, made: dict[str, Any], record: Record | None) -> Cgroup | None:
+        path = made.get("cgroup") or (record.cgroup if record else "")
         return Cgroup(self._hierarchies, str(path)) if path else None
 
     def state(self, task_id: str) -> TaskState | None:
@@ -72,7 +75,7 @@ class Observer:
         notes = read_json(self._layout.notes(task_id))
         if oci is None or made.get("attempt") != record.attempt:
             return self._without_process(task_id, record, notes)
-        return self._with_process(task_id, record, bundle, oci, notes)
+        return self._with_process(record, bundle, oci, notes, self._cgroup(made, record))
 
     def _without_process(self, task_id: str, record: Record, notes: dict[str, object]) -> TaskState:
         other_boot = record.boot_id != self._boot
@@ -92,10 +95,10 @@ class Observer:
         )
 
     def _with_process(
-        self, task_id: str, record: Record, bundle: Bundle, oci: OciState, notes: dict[str, object]
+        self, record: Record, bundle: Bundle, oci: OciState, notes: dict[str, object], group: Cgroup | None
     ) -> TaskState:
+        task_id = bundle.task_id
         alive = is_alive(oci.pid, oci.start_time) and self._exits.watch(bundle, oci.pid, oci.start_time)
-        group = self.cgroup(task_id, record)
         limits = read_limits(group) if group else None
         ended = None if alive else record.exit or self._exit(bundle, oci, group)
         # Whoever started it may have been killed before the fifo was removed.
@@ -133,16 +136,16 @@ class Observer:
             written = read_exit_file(bundle)
             if written is not None:
                 return written
-            status = zombie_status(oci.pid, oci.start_time)
-            code = self._exits.code(bundle.task_id, oci.start_time) if status is None else exit_code(status)
-            if code is not None:
-                return code, datetime.now(UTC)
-            # A supervisor that lives writes the file within milliseconds; without one, whoever is the parent now reaps
-            # the process when it gets to it, and then the kernel tells.
-            awaited = supervisor(bundle) is not None or self._exits.pending(bundle.task_id, oci.start_time)
-            if time.monotonic() > deadline or not awaited:
-                written = read_exit_file(bundle)
-                return written or (None, datetime.now(UTC))
+            # A supervisor that lives writes the file when the log is complete: a code that is known earlier does not help.
+            # Without one, whoever is the parent now reaps the process when it gets to it, and then the kernel tells.
+            supervised, late = supervisor(bundle) is not None, time.monotonic() > deadline
+            if late or not supervised:
+                status = zombie_status(oci.pid, oci.start_time)
+                code = self._exits.code(bundle.task_id, oci.start_time) if status is None else exit_code(status)
+                if code is not None:
+                    return read_exit_file(bundle) or (code, datetime.now(UTC))
+            if late or not (supervised or self._exits.pending(bundle.task_id, oci.start_time)):
+                return read_exit_file(bundle) or (None, datetime.now(UTC))
             time.sleep(0.002)
 
 

@@ -119,8 +119,9 @@ class OciRuntime:
     def state(self, task_id: str) -> TaskState | None:
         return self._observer.state(checked_id(task_id))
 
-    def list(self) -> Sequence[TaskState]:
-        found = (self._listed(task_id) for task_id in sorted(self._layout.task_ids()))
+    def list(self, prefix: str = "") -> Sequence[TaskState]:
+        ids = sorted(task_id for task_id in self._layout.task_ids() if task_id.startswith(prefix))
+        found = (self._listed(task_id) for task_id in ids)
         return [state for state in found if state is not None]
 
     def kill(self, task_id: str, signal: int, *, everything: bool = False) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from drivers.kernel.durable import write_durable
+from drivers.kernel.process import read_small
 from drivers.runtime.interface import Limits
 from resources.errors import DataLoss
 
@@ -96,7 +97,7 @@ def _decode(value: dict[str, Any]) -> Record:
 def read_json(path: Path) -> dict[str, Any]:
     """A small JSON object of ours in the run root; empty when it is absent or was cut short."""
     try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        value = json.loads(read_small(str(path)) or b"{}")
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -30,8 +30,10 @@ from resources.errors import FailedPrecondition, Unavailable
 
 _CHUNK = 65536
 _START_TIMEOUT = 20.0
-_LINGER = 0.2
+_LINGER = 0.5
 """How long the runtime has to end after the process; runc does not while a grandchild keeps a stream open."""
+_LAST_PATIENCE = 5.0
+_UNKNOWN = 255
 _ATTACH_PACKET = 8193  # one byte for the stream, and conmon's buffer
 
 
@@ -145,7 +147,12 @@ class ExecStream:
                     self._child.kill()
                     self._child.wait()
                     return exit_code(status)
-        return self._child.wait()
+        try:
+            return self._child.wait(_LAST_PATIENCE if self._exited and self._task is None else None)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+            return _UNKNOWN
 
     def kill(self, signal: int) -> None:
         with self._lock:
@@ -229,6 +236,7 @@ class ExecStream:
                 pid = int(self._pid_file.read_text())
                 if not ended:
                     self._pid, self._task = pid, open_pidfd(pid)
+                    self._exited = self._task is None  # gone already, though the runtime may wait for a grandchild
                 return
             if ended:
                 raise conmon.runtime_error(runtime_message(self._log), "exec")

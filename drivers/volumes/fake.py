@@ -135,7 +135,7 @@ class FakeVolumes(Breakable):
     def mark_populated(self, volume_id: str) -> None:
         self._called("mark_populated", checked_volume(volume_id))
         state = self._known(volume_id)
-        if not state.mounted:
+        if self.driver == "tmpfs" and not state.mounted:
             raise FailedPrecondition(f"volume {volume_id} is not mounted")
         self._put(replace(state, populated=True))
 
@@ -301,7 +301,7 @@ class FakeStage(Breakable):
             lost = [state for state in self.host.volumes.values() if state.path == source and not state.mounted]
             if source in self.host.missing or lost:
                 raise FailedPrecondition(f"{source} is not there", hint="make it, or say `create: true`")
-            self.host.staged.setdefault(task_id, {})[slot] = source / inner
+            self.host.staged.setdefault(task_id, {}).setdefault(slot, source / inner)
             return _ROOT / "stage" / task_id / slot
 
     def unstage(self, task_id: str) -> None:

@@ -29,7 +29,7 @@ Owner = tuple[int, int, int]
 
 class TmpfsProjector:
     def __init__(self, run_root: Path) -> None:
-        self._root = PrivateFolder(run_root / "projected", preferred=("noswap",))
+        self._root = PrivateFolder(run_root / "projected", preferred=("noswap",), bindable=True)
 
     def project(
         self,

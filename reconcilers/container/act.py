@@ -9,10 +9,7 @@ from typing import Any
 from drivers.runtime.interface import TaskConfig
 from reconcilers.attempts import attempted
 from reconcilers.container import stop
-from reconcilers.container.drivers import ContainerDrivers
-from reconcilers.container.model import (
-    IO,
-    PROBES,
+from reconcilers.container.actions import (
     ContainerAction,
     CopyUpVolume,
     CreateSandbox,
@@ -41,10 +38,9 @@ from reconcilers.container.model import (
     Unstage,
     UpdateLimits,
     WriteSandboxFiles,
-    copy_up_job,
-    key_of,
-    probe_job,
 )
+from reconcilers.container.drivers import ContainerDrivers
+from reconcilers.container.model import IO, PROBES, copy_up_job, key_of, probe_job
 from reconcilers.container.ocispec import Resolved, oci_spec
 from reconcilers.container.probe import probe
 from reconcilers.container.values import content_of, environment_of

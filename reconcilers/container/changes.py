@@ -42,7 +42,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldChange
     """From one record of what was applied to another; what is not in the new one is not known yet, and no change."""
     if not old:
         return ()
-    return (*_metadata(old, new), *_spec(_normalised(old["spec"]), new["spec"], old, new), *_content(old, new))
+    before = old["spec"] if old["spec"] == new["spec"] else _normalised(old["spec"])
+    return (*_metadata(old, new), *_spec(before, new["spec"], old, new), *_content(old, new))
 
 
 def worst(found: Sequence[FieldChange]) -> ChangeKind:
@@ -142,7 +143,7 @@ def _content(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[FieldCh
             if old[group].get(name, token) != token:
                 yield FieldChange(join(path, name), old[group][name], token, ChangeKind.RESTART)
     if old["restartRequest"] != new["restartRequest"]:
-        yield FieldChange("restart", old["restartRequest"], new["restartRequest"], ChangeKind.RESTART)
+        yield FieldChange("restartRequest", old["restartRequest"], new["restartRequest"], ChangeKind.RESTART)
 
 
 def _walk(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reconcilers.attempts import turn
-from reconcilers.container.intent import PAUSED, RUNNING, Intent, log_config, network_mode, slots
-from reconcilers.container.model import (
+from reconcilers.container.actions import (
     ContainerAction,
     CopyUpVolume,
     CreateSandbox,
@@ -16,11 +15,9 @@ from reconcilers.container.model import (
     DeleteProjection,
     DeleteTask,
     DropSandbox,
-    Incarnation,
     InitProgram,
     MountedAt,
     MountRootfs,
-    Observed,
     PauseTask,
     PrepareSnapshot,
     ProjectContent,
@@ -32,8 +29,9 @@ from reconcilers.container.model import (
     UnmountRootfs,
     Unstage,
     WriteSandboxFiles,
-    copy_up_job,
 )
+from reconcilers.container.intent import PAUSED, RUNNING, Intent, log_config, network_mode, slots
+from reconcilers.container.model import Incarnation, Observed, copy_up_job
 from reconcilers.interface import Context
 from resources.container_parts import Mount
 
@@ -53,7 +51,7 @@ def creation(
 ) -> Steps:
     """Everything from the writable layer to the running process, as far as `life` has not got it."""
     if intent.recipe is None and not context.planning:
-        return Steps(waiting="its image")
+        return Steps(waiting="the content of its image is not here")
     actions: list[ContainerAction] = []
     if not life.applied:
         # Left by a creation that was cut short, of an older spec perhaps.
@@ -160,7 +158,7 @@ def _copy_ups(intent: Intent, observed: Observed, life: Incarnation, context: Co
         now = turn(observed.jobs.get(copy_up_job(observed.uid, view.uid)), life.id, context.now)
         if now.start:
             actions.append(CopyUpVolume(observed.uid, life.id, view.uid, view.driver, mount.target, now.start))
-        waiting.append(f"volume/{mount.volume} to be filled{f': {now.message}' if now.message else ''}")
+        waiting.append(f"volume/{mount.volume} is being filled{f': {now.message}' if now.message else ''}")
         wakes += [now.wake_at] if now.wake_at else []
     return Steps(tuple(actions), "; ".join(waiting), min(wakes, default=None))
 

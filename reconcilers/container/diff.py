@@ -12,25 +12,22 @@ from datetime import datetime, timedelta
 from drivers.images.interface import ImageConfig
 from drivers.runtime.interface import TaskState, TaskStatus
 from reconcilers.container import create
-from reconcilers.container.changes import changes, worst
-from reconcilers.container.health import UNHEALTHY, effective_check, record_of, state
-from reconcilers.container.intent import CREATED, PAUSED, RUNNING, STOPPED, Intent, intent
-from reconcilers.container.model import (
+from reconcilers.container.actions import (
     ContainerAction,
     ForgetJob,
-    Incarnation,
-    Observed,
     PauseTask,
     PrepareSnapshot,
     RecordApplied,
     RecordExit,
     ResumeTask,
-    number_of,
-    task_id,
 )
+from reconcilers.container.changes import changes, worst
+from reconcilers.container.health import UNHEALTHY, effective_check, record_of, state
+from reconcilers.container.intent import CREATED, PAUSED, RUNNING, STOPPED, Intent, intent
+from reconcilers.container.model import Incarnation, Observed, number_of, task_id
 from reconcilers.container.restart import verdict
 from reconcilers.container.stop import since_when, stopping
-from reconcilers.container.upkeep import Upkeep, upkeep
+from reconcilers.container.upkeep import Upkeep, upkeep, watch
 from reconcilers.interface import ChangeKind, Context, Diff, FieldChange
 from resources.container import ContainerSpec
 from resources.object import Object
@@ -77,7 +74,7 @@ class _Case:
     def gate(self) -> str:
         """What has to be there before anything is made or started; "" when all is."""
         reasons = [*self.context.blockers, *_lacking(self.intent, self.observed)]
-        return "; ".join(reasons)
+        return "; ".join(dict.fromkeys(reasons))
 
 
 def diff(desired: Object | None, observed: Observed, context: Context) -> ContainerDiff:
@@ -88,7 +85,7 @@ def diff(desired: Object | None, observed: Observed, context: Context) -> Contai
     case = _Case(asked, observed, context, life, changes(life.applied, asked.applied))
     former = _end_former(case)
     if former.wake_at is not None:
-        return case.diff(former.actions, wake_at=former.wake_at, waiting="its former process to end")
+        return case.diff(former.actions, wake_at=former.wake_at, waiting="its former process has not ended")
     decided = _decided(case)
     wake_at = decided.wake_at
     if decided.waiting and observed.image is None and isinstance(asked.spec.image, str) and not context.planning:
@@ -136,11 +133,9 @@ def _removed(desired: Object | None, observed: Observed, context: Context) -> Co
         steps = stopping(life, spec, image, context.now)
         actions += steps.actions if steps.wake_at else create.removal(life)
         wakes += [steps.wake_at] if steps.wake_at else []
-    if not wakes:
-        actions += [ForgetJob(name) for name in sorted(observed.jobs)]
-    found = (FieldChange("spec.state", "present", None, ChangeKind.RECREATE),) if actions else ()
-    waiting = "its process to end" if wakes else ""
-    return Diff(tuple(actions), found, worst(found), min(wakes, default=None), waiting)
+    if wakes:
+        return Diff(tuple(actions), wake_at=min(wakes), waiting="its process has not ended")
+    return Diff((*(ForgetJob(name) for name in sorted(observed.jobs)), *actions))
 
 
 def _end_former(case: _Case) -> create.Steps:
@@ -167,10 +162,11 @@ def _absent(case: _Case) -> ContainerDiff:
 def _recreate(case: _Case) -> ContainerDiff:
     waiting = "" if case.intent.state == STOPPED else case.gate()
     if waiting and not case.context.planning:
-        return case.diff(_exit(case), waiting=waiting)
+        kept = watch(case.intent, case.observed, case.life, case.context)
+        return case.diff([*_exit(case), *kept.actions], wake_at=kept.wake_at, waiting=waiting)
     steps = stopping(case.life, case.spec, case.image, case.context.now)
     if steps.wake_at is not None and not case.context.planning:
-        return case.diff(steps.actions, wake_at=steps.wake_at, waiting="its process to end")
+        return case.diff(steps.actions, wake_at=steps.wake_at, waiting="its process has not ended")
     decided = _replaced(case)
     return replace(decided, actions=(*steps.actions, *decided.actions))
 
@@ -210,7 +206,7 @@ def _living(case: _Case) -> ContainerDiff:
     task, asked = case.task, case.intent
     if asked.state in (STOPPED, CREATED):
         steps = stopping(case.life, case.spec, case.image, case.context.now)
-        return case.diff(steps.actions, wake_at=steps.wake_at, waiting="its process to end")
+        return case.diff(steps.actions, wake_at=steps.wake_at, waiting="its process has not ended")
     kept: Upkeep = upkeep(asked, case.observed, case.life, case.found, case.context)
     case = replace(case, found=(*case.found, *kept.drift))
     if unhealthy(task, asked):
@@ -226,19 +222,19 @@ def _living(case: _Case) -> ContainerDiff:
         if task.applied.get("state") == asked.state:
             found = FieldChange("spec.state", now, asked.state, ChangeKind.HOT, drift=True)
             case = replace(case, found=(*case.found, found))
-    return case.diff([*actions, *_recorded(case)], wake_at=kept.wake_at)
+    return case.diff([*actions, *_recorded(case), *kept.watch.actions], wake_at=kept.watch.wake_at)
 
 
 def _restarted(case: _Case, kept: Upkeep) -> ContainerDiff:
     waiting = case.gate()
     if waiting and not case.context.planning:
-        return case.diff(kept.contents, waiting=waiting)
+        return case.diff([*kept.contents, *kept.watch.actions], wake_at=kept.watch.wake_at, waiting=waiting)
     steps = stopping(case.life, case.spec, case.image, case.context.now)
     actions = [*kept.contents, *steps.actions]
     if case.context.planning:
         again = create.creation(case.intent, case.observed, case.context, case.life, attempt=case.task.attempt + 1)
         return case.diff([*actions, *again.actions], waiting=waiting)
-    return case.diff(actions, wake_at=steps.wake_at, waiting="its process to end")
+    return case.diff(actions, wake_at=steps.wake_at, waiting="its process has not ended")
 
 
 def _ended(case: _Case) -> ContainerDiff:
@@ -302,19 +298,19 @@ def _lacking(asked: Intent, observed: Observed) -> list[str]:
     """What it needs of other objects and is not there; the engine's blockers mostly say so first."""
     lacking = list(asked.missing)
     if observed.image is None:
-        lacking.append("the content of its image")
+        lacking.append("the content of its image is not here")
     elif not observed.unpacked:
-        lacking.append("its image to be unpacked")
+        lacking.append("its image is not unpacked")
     for mount in asked.spec.mounts:
         view = observed.volumes.get(mount.target)
         if mount.volume is not None and (view is None or view.state is None or not view.state.mounted):
-            lacking.append(f"volume/{mount.volume}")
+            lacking.append(f"volume/{mount.volume} is not there")
         elif mount.volume is not None and view is not None and not view.seeded:
-            lacking.append(f"volume/{mount.volume} to be populated")
+            lacking.append(f"volume/{mount.volume} is not populated")
         if mount.image is not None and mount.target not in observed.images:
-            lacking.append(f"the content of image/{mount.image.name}")
+            lacking.append(f"the content of image/{mount.image.name} is not here")
     others = {"network": asked.spec.networks[0].container or "" if asked.spec.networks else ""}
     others |= {field: getattr(asked.spec, field).partition("container:")[2] for field in ("pid", "ipc")}
     return lacking + [
-        f"container/{name} to run" for field, name in others.items() if name and field not in observed.shared
+        f"container/{name} does not run" for field, name in others.items() if name and field not in observed.shared
     ]

@@ -9,7 +9,8 @@ from typing import Any
 from drivers.images.interface import ImageConfig
 from drivers.network.interface import SandboxFiles
 from drivers.runtime.interface import Limits, LogConfig
-from reconcilers.container.model import Incarnation, Observed, Recipe
+from reconcilers.container.actions import Recipe
+from reconcilers.container.model import Incarnation, Observed
 from reconcilers.container.ocispec import hostname
 from reconcilers.image.overrides import overridden
 from reconcilers.interface import Context
@@ -86,8 +87,8 @@ def intent(desired: Object, observed: Observed, context: Context) -> Intent:
             image=config,
             env={name: value for name, (value, _) in known.items()},
         )
-    missing = [f"the content of {mount_what(m)}" for m in spec.mounts if contents.get(m.target, "") is None]
-    missing += [f"the value of env.{name}" for name, value in values.items() if value is None]
+    missing = [f"{mount_what(m)} is not there" for m in spec.mounts if contents.get(m.target, "") is None]
+    missing += [f"the value of env.{name} is not there" for name, value in values.items() if value is None]
     found = {target: value for target, value in contents.items() if value is not None}
     return Intent(
         object=desired,

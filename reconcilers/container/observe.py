@@ -1,7 +1,7 @@
 """Read what is there of a Container."""
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from drivers.images.interface import Image
@@ -40,8 +40,7 @@ class Observer:
     def observe(self, key: Key, desired: Object | None, context: Context) -> Observed:
         # Jobs first: one that ends in between is seen as running, and wakes us.
         jobs = self._jobs(key.uid, desired, context)
-        tasks = self._drivers.runtime.list()
-        lives = self._lives(key.uid, tasks)
+        lives = self._lives(key.uid)
         if desired is None:
             return Observed(key.uid, lives, jobs=jobs)
         spec: ContainerSpec = desired.effective
@@ -57,8 +56,8 @@ class Observer:
             unpacked=image is not None and self._drivers.images.unpacked(image),
             images=dict(self._mounted_images(desired, context)),
             volumes=dict(self._volumes(desired, context)),
-            started=dict(_started(desired, context, tasks)),
-            shared=dict(_shared(desired, context, tasks)),
+            started=dict(self._started(desired, context)),
+            shared=dict(self._shared(desired, context)),
             files=files,
             files_match=files is None or current is None or self._files_match(current.id, files),
             jobs=jobs,
@@ -80,10 +79,10 @@ class Observer:
         yield drivers.stage.list()
         yield drivers.projector.list()
 
-    def _lives(self, uid: str, tasks: Sequence[TaskState]) -> tuple[Incarnation, ...]:
+    def _lives(self, uid: str) -> tuple[Incarnation, ...]:
         """Whatever is named from this uid, by incarnation, oldest first."""
         drivers = self._drivers
-        own = {task.id: task for task in tasks if task.id.startswith(uid)}
+        own = {task.id: task for task in drivers.runtime.list(uid)}
         layers = {
             found.key: found.parent
             for found in drivers.snapshotter.walk()
@@ -127,13 +126,20 @@ class Observer:
             return self._image_named(declared)
         whole = parse(asked)
         if whole.digest:
-            return images.image(whole.digest)
+            return self._read(whole.digest)
         target = images.names().get(str(whole))
-        return images.image(target.digest) if target else None
+        return self._read(target.digest) if target else None
+
+    def _read(self, digest: str) -> Image | None:
+        """One whose content is damaged is not here: its own reconciler says so."""
+        try:
+            return self._drivers.images.image(digest)
+        except EngineError:
+            return None
 
     def _image_named(self, found: Object | None) -> Image | None:
         target = self._drivers.images.names().get(record_name(found.metadata.uid)) if found else None
-        return self._drivers.images.image(target.digest) if target else None
+        return self._read(target.digest) if target else None
 
     def _mounted_images(self, desired: Object, context: Context) -> Iterator[tuple[str, Image]]:
         for mount in desired.effective.mounts:
@@ -181,39 +187,37 @@ class Observer:
         states = {name: self._drivers.jobs.state(name) for name in names}
         return {name: state for name, state in states.items() if state is not None}
 
+    def _latest(self, desired: Object, context: Context, name: str) -> TaskState | None:
+        """The task of another container's present life."""
+        ref = Ref(kind=Kind.CONTAINER, namespace=desired.metadata.namespace, name=name)
+        found = context.dependencies.get(ref)
+        own = self._drivers.runtime.list(found.metadata.uid) if found is not None else ()
+        return max(own, key=lambda task: number_of(task.id), default=None)
+
+    def _started(self, desired: Object, context: Context) -> Iterator[tuple[str, str]]:
+        for dependency in desired.effective.depends_on:
+            task = self._latest(desired, context, dependency.container) if dependency.restart else None
+            if task is not None and task.started_at is not None and task.status in _ALIVE:
+                yield dependency.container, _token(task)
+
+    def _shared(self, desired: Object, context: Context) -> Iterator[tuple[str, Shared]]:
+        spec: ContainerSpec = desired.effective
+        network = spec.networks[0].container if spec.networks else None
+        if network is not None:
+            task = self._latest(desired, context, network)
+            if task is not None and task.status in _ALIVE:
+                yield "network", Shared(str(number_of(task.id)), sandbox_id=task.id)
+        for kind in ("pid", "ipc"):
+            other = getattr(spec, kind).partition("container:")[2]
+            task = self._latest(desired, context, other) if other else None
+            if task is not None and task.status in _ALIVE and task.pid is not None:
+                yield kind, Shared(_token(task), Path(f"/proc/{task.pid}/ns/{kind}"))
+
 
 def _volume(desired: Object | None, context: Context, name: str | None) -> Object | None:
     if desired is None or name is None:
         return None
     return context.dependencies.get(Ref(kind=Kind.VOLUME, namespace=desired.metadata.namespace, name=name))
-
-
-def _latest(desired: Object, context: Context, name: str, tasks: Sequence[TaskState]) -> TaskState | None:
-    """The task of another container's present life."""
-    found = context.dependencies.get(Ref(kind=Kind.CONTAINER, namespace=desired.metadata.namespace, name=name))
-    own = [task for task in tasks if found is not None and task.id.startswith(found.metadata.uid)]
-    return max(own, key=lambda task: number_of(task.id), default=None)
-
-
-def _started(desired: Object, context: Context, tasks: Sequence[TaskState]) -> Iterator[tuple[str, str]]:
-    for dependency in desired.effective.depends_on:
-        task = _latest(desired, context, dependency.container, tasks) if dependency.restart else None
-        if task is not None and task.started_at is not None and task.status in _ALIVE:
-            yield dependency.container, _token(task)
-
-
-def _shared(desired: Object, context: Context, tasks: Sequence[TaskState]) -> Iterator[tuple[str, Shared]]:
-    spec: ContainerSpec = desired.effective
-    network = spec.networks[0].container if spec.networks else None
-    if network is not None:
-        task = _latest(desired, context, network, tasks)
-        if task is not None and task.status in _ALIVE:
-            yield "network", Shared(str(number_of(task.id)), sandbox_id=task.id)
-    for kind in ("pid", "ipc"):
-        other = getattr(spec, kind).partition("container:")[2]
-        task = _latest(desired, context, other, tasks) if other else None
-        if task is not None and task.status in _ALIVE and task.pid is not None:
-            yield kind, Shared(_token(task), Path(f"/proc/{task.pid}/ns/{kind}"))
 
 
 def _token(task: TaskState) -> str:

@@ -4,13 +4,15 @@ import threading
 
 from drivers.network.interface import ProbeAnswer
 from drivers.runtime.interface import ProcessConfig, Stream
+from reconcilers.conditions import failure
 from reconcilers.container import hardening
+from reconcilers.container.actions import StartProbe
 from reconcilers.container.drivers import ContainerDrivers
 from reconcilers.container.health import UNHEALTHY, judged, note, record_of, state
-from reconcilers.container.model import StartProbe, key_of
+from reconcilers.container.model import key_of
 from reconcilers.container.ocispec import Resolved, environment
 from reconcilers.container.values import environment_of
-from resources.errors import EngineError, NotFound
+from resources.errors import NotFound
 
 _KILL = 9
 _MESSAGE = 200
@@ -18,9 +20,14 @@ _MESSAGE = 200
 
 
 def probe(drivers: ContainerDrivers, action: StartProbe) -> None:
-    answer = _answer(drivers, action)
+    try:
+        answer = _answer(drivers, action)
+    except (
+        Exception
+    ) as error:  # whatever stands in the way of an answer is one: a job that fails would begin again at once
+        answer = ProbeAnswer(False, _line(failure(error)[1]))
     now = drivers.now()
-    task = next((task for task in drivers.runtime.list() if task.id == action.task_id), None)
+    task = drivers.runtime.state(action.task_id)
     if task is None or task.attempt != action.attempt:
         return  # it has been started again meanwhile: this says nothing of what runs now
     before = record_of(task.notes, action.attempt)
@@ -49,11 +56,7 @@ def _answer(drivers: ContainerDrivers, action: StartProbe) -> ProbeAnswer:
         return drivers.prober.http(sandbox, check.http.port, check.http.path, timeout)
     if check.tcp is not None:
         return drivers.prober.tcp(sandbox, check.tcp.port, timeout)
-    try:
-        stream = drivers.runtime.exec(action.task_id, _process(drivers, action))
-    except EngineError as error:
-        return ProbeAnswer(False, _line(error.message))
-    return _outcome(stream, timeout)
+    return _outcome(drivers.runtime.exec(action.task_id, _process(drivers, action)), timeout)
 
 
 def _process(drivers: ContainerDrivers, action: StartProbe) -> ProcessConfig:

@@ -1,9 +1,10 @@
 """Container: the reconciler, made of its parts."""
 
 from reconcilers.container.act import Actor
+from reconcilers.container.actions import ContainerAction
 from reconcilers.container.diff import diff
 from reconcilers.container.drivers import ContainerDrivers
-from reconcilers.container.model import ContainerAction, Observed
+from reconcilers.container.model import Observed
 from reconcilers.container.observe import Observer
 from reconcilers.container.status import status
 from reconcilers.interface import Context, Diff

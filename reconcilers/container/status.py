@@ -37,7 +37,7 @@ def status(desired: Object, observed: Observed, context: Context) -> Status:
     task = observed.current.task if observed.current else None
     health = _health(asked, task)
     report = _report(desired, asked, task, health, decided)
-    report = _with_waiting(report, decided, task)
+    report = _with_waiting(report, decided)
     return conditions.status(
         desired,
         report.phase,
@@ -98,11 +98,11 @@ def _ended(asked: Intent, task: TaskState, decided: ContainerDiff) -> _Report:
     return _Report("Failed", "OOMKilled" if task.oom_killed else "Failed", told + given_up)
 
 
-def _with_waiting(report: _Report, decided: ContainerDiff, task: TaskState | None) -> _Report:
-    """What runs stays ready while a change of it waits; the message says for what."""
+def _with_waiting(report: _Report, decided: ContainerDiff) -> _Report:
+    """What runs goes on while a change of it waits; it is not ready, since it is not what is asked for."""
     if not decided.waiting or report.message:
         return report
-    return _Report(report.phase, report.reason, f"waits for {decided.waiting}" if task else decided.waiting)
+    return _Report(report.phase, report.reason or "Waiting", decided.waiting)
 
 
 def _health(asked: Intent, task: TaskState | None) -> str:
@@ -140,14 +140,14 @@ def _conditions(
     # A change that still waits makes this the life of an earlier generation.
     current = worst([c for c in decided.changes if not c.drift]) < ChangeKind.RESTART
     found = [
-        said("Ready", report.ready and (current or not over), report.reason or report.phase, report.message),
-        said("Started", running or over, report.phase),
+        said("Ready", report.ready and current, report.reason or report.phase, report.message),
+        said("Started", (running or over) and current, report.phase),
         said("Completed", over and current, report.phase),
         said("DependenciesReady", not context.blockers, "Blocked" if context.blockers else "Ready", _words(context)),
     ]
     checked = effective_check(asked.spec.health, asked.image.health if asked.image else None) is not None
     if checked:
-        holds = None if health == STARTING else health == HEALTHY
+        holds = None if health == STARTING else health == HEALTHY and current
         found.append(said("Healthy", holds, health.capitalize() or "NotRunning", report.message))
     return found
 

@@ -8,9 +8,10 @@ import pydantic
 
 from drivers.images.interface import ImageConfig
 from drivers.runtime.interface import TaskState, TaskStatus
+from reconcilers.container.actions import ContainerAction, ResumeTask, SignalTask
 from reconcilers.container.create import Steps
 from reconcilers.container.intent import stop_signal
-from reconcilers.container.model import ContainerAction, Incarnation, ResumeTask, SignalTask
+from reconcilers.container.model import Incarnation
 from resources.container import ContainerSpec
 
 KILL = 9

@@ -8,22 +8,20 @@ from typing import Any
 
 from drivers.runtime.interface import Limits, TaskState, TaskStatus
 from reconcilers.container import create
-from reconcilers.container.changes import HIDDEN
-from reconcilers.container.hardening import capabilities
-from reconcilers.container.health import effective_check, next_probe, record_of
-from reconcilers.container.intent import Intent, network_mode, slots
-from reconcilers.container.model import (
+from reconcilers.container.actions import (
     ContainerAction,
-    Incarnation,
-    Observed,
     ProjectContent,
     RotateLog,
     SignalTask,
     StartProbe,
     UpdateLimits,
     WriteSandboxFiles,
-    probe_job,
 )
+from reconcilers.container.changes import HIDDEN
+from reconcilers.container.hardening import capabilities
+from reconcilers.container.health import effective_check, next_probe, record_of
+from reconcilers.container.intent import Intent, network_mode, slots
+from reconcilers.container.model import Incarnation, Observed, probe_job
 from reconcilers.interface import ChangeKind, Context, FieldChange
 from resources.container_parts import Mount, Security, SignalChange
 from resources.linux import signal_number
@@ -51,7 +49,7 @@ class Upkeep:
     actions: tuple[ContainerAction, ...] = ()
     """Everything, contents included."""
     drift: tuple[FieldChange, ...] = ()
-    wake_at: datetime | None = None
+    watch: create.Steps = field(default_factory=create.Steps)
 
 
 @dataclass(slots=True)
@@ -82,12 +80,17 @@ def upkeep(
     contents = tuple(heap.actions)
     _limits(asked, task, changed, heap)
     _network(asked, observed, life, changed, heap)
-    wakes: list[datetime] = []
-    if not context.planning:
-        for action, wake_at in (_log(asked, observed, task, context), _probe(asked, observed, life, context)):
-            heap.actions += [action] if action else []
-            wakes += [wake_at] if wake_at else []
-    return Upkeep(contents, tuple(heap.actions), tuple(heap.drift), min(wakes, default=None))
+    watched = watch(asked, observed, life, context)
+    return Upkeep(contents, tuple(heap.actions), tuple(heap.drift), watched)
+
+
+def watch(asked: Intent, observed: Observed, life: Incarnation, context: Context) -> create.Steps:
+    """What comes again and again for as long as it runs, whatever else is waited for; no part of a plan."""
+    if life.task is None or context.planning:
+        return create.Steps()
+    found = (_log(asked, observed, life.task, context), _probe(asked, observed, life, context))
+    wakes = [wake_at for _, wake_at in found if wake_at is not None]
+    return create.Steps(tuple(action for action, _ in found if action), wake_at=min(wakes, default=None))
 
 
 def _contents(asked: Intent, life: Incarnation, heap: _Heap) -> None:

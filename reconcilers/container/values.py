@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 
-from reconcilers.container.model import Recipe
+from reconcilers.container.actions import Recipe
 from reconcilers.interface import Sealer
 from resources.errors import InvalidArgument
 from resources.secret import Sealed

@@ -30,6 +30,7 @@ from reconcilers.image.model import (
     record_name,
     unpack_job,
 )
+from reconcilers.image.observe import whole_image
 from reconcilers.interface import Inputs, JobProgress, Jobs
 from resources.errors import EngineError, FailedPrecondition, NotFound, Unavailable
 
@@ -74,7 +75,8 @@ class ImageActs:
                 for name, target in self._images.names().list()
                 if not without or target.annotations.get(UID) != without
             }
-            return self._images.prune(sorted(keep))
+            # One that is damaged must not hold up all others.
+            return self._images.prune(sorted(digest for digest in keep if whole_image(self._images, digest)))
 
     def _import(self, action: StartImport, progress: JobProgress) -> None:
         recorded = False

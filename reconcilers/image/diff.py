@@ -170,21 +170,17 @@ def _removal(observed: ObservedImage, context: Context) -> Decision[ImageAction]
     _, drop = _tag_moves(observed, (), "")
     if drop:
         actions.append(SetTags(observed.uid, (), drop, ()))
-    if observed.record is None:
-        if observed.pruning is not None:
+    pruning = observed.pruning
+    if observed.record is None and (pruning is None or not (pruning.running or pruning.error)):
+        if pruning is not None:
             actions.append(DropJob(prune_job(observed.uid)))
         return Decision(Diff(tuple(actions)), "Deleting", "Deleting")
-    now = turn(observed.pruning, observed.uid, context.now)
+    now = turn(pruning, observed.uid, context.now, insist=True)
     if now.start:
         actions.append(StartPrune(observed.uid, now.start))
-    change = FieldChange("content", observed.record.target, None, ChangeKind.NONE)
-    message = now.message
-    return Decision(
-        Diff(tuple(actions), (change,), wake_at=now.wake_at, waiting=message),
-        "Deleting",
-        now.reason or "Deleting",
-        message,
-    )
+    change = FieldChange("content", observed.record.target if observed.record else None, None, ChangeKind.NONE)
+    diff = Diff(tuple(actions), (change,), wake_at=now.wake_at, waiting=now.message)
+    return Decision(diff, "Deleting", now.reason or "Deleting", now.message)
 
 
 def _tag_moves(observed: ObservedImage, tags: tuple[str, ...], target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -6,6 +6,7 @@ annotations of that name say what it was made from and which tags it was given.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from drivers.images.interface import Descriptor, Image
 from reconcilers.interface import JobState
@@ -139,10 +140,11 @@ class SetTags:
 
 @dataclass(frozen=True, slots=True)
 class DropJob:
+    quiet: ClassVar[bool] = True
     job_id: str
 
     def describe(self) -> str:
-        return f"give up {self.job_id.partition('/')[2]}"
+        return f"drop the {self.job_id.partition('/')[2]} job"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ def observe_image(
     importing, unpacking, pruning = (jobs.state(job(key.uid)) for job in (import_job, unpack_job, prune_job))
     named = dict(images.names().list())
     target = named.get(record_name(key.uid))
-    image = None if target is None else _image(images, target.digest)
+    image = None if target is None else whole_image(images, target.digest)
     sent = None if desired is None else desired.inputs.get(f"spec.from.{desired.effective.source.type}")
     return ObservedImage(
         uid=key.uid,
@@ -35,8 +35,9 @@ def _holder(where: Descriptor) -> Holder:
     return Holder(where.digest, where.annotations.get(UID, ""))
 
 
-def _image(images: Images, digest: str) -> Image | None:
+def whole_image(images: Images, digest: str) -> Image | None:
+    """None too for one that was damaged since it was imported: it is as good as lost."""
     try:
         return images.image(digest)
-    except InvalidArgument:  # damaged since it was imported, and then as good as lost
+    except InvalidArgument:
         return None

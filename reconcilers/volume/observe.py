@@ -42,7 +42,7 @@ class VolumeEyes:
             return found
         seed, here = self._seed(desired, context)
         found = replace(found, seed=seed, seed_here=here, refusal=_refusal(wanted, desired, state))
-        if state is not None and not state.released:
+        if state is not None:
             return found
         claim = wanted_config(desired).claim
         retained = (one for one in wanted.list() if one.released and one.claim == claim)

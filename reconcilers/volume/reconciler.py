@@ -36,7 +36,8 @@ class VolumeReconciler:
         inputs: Inputs,
         now: Callable[[], datetime],
     ) -> None:
-        """`drivers` by the word a manifest says; `snapshotter` is the one `images` unpacks into."""
+        """`drivers` by the word a manifest says; `snapshotter` is the one `images` unpacks into; `root_filesystems` in a
+        folder apart from the containers', who would take what is mounted there for an orphan of theirs."""
         views = SeedViews(snapshotter, root_filesystems)
         self._drivers = drivers
         self._eyes = VolumeEyes(drivers, images, views, jobs, inputs)

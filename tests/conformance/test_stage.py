@@ -59,21 +59,21 @@ def test_what_is_missing(subject: Subject) -> None:
     assert subject.stage.list() == [task_id]
 
 
-@pytest.mark.parametrize("inner", ["..", "a/../../b", "/etc", "a/.."])
-def test_what_is_inside_does_not_lead_out(subject: Subject, inner: str) -> None:
-    with pytest.raises(InvalidArgument):
-        subject.stage.stage(secrets.token_hex(32), "m0", subject.sources / "folder", inner)
+def test_what_is_inside_does_not_lead_out(subject: Subject) -> None:
+    for inner in ("..", "a/../../b", "/etc", "a/.."):
+        with pytest.raises(InvalidArgument):
+            subject.stage.stage(secrets.token_hex(32), "m0", subject.sources / "folder", inner)
     with pytest.raises(InvalidArgument):
         subject.stage.stage(secrets.token_hex(32), "m0", Path("folder"), "a")
+    assert subject.stage.list() == []
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", "A" * 64, "0" * 64 + "\n", "0" * 63 + "/"])
-def test_names_are_checked(subject: Subject, name: str) -> None:
+def test_names_are_checked(subject: Subject) -> None:
     source = subject.sources / "folder"
-    for call in (
-        lambda: subject.stage.unstage(name),
-        lambda: subject.stage.stage(name, "m0", source),
-        lambda: subject.stage.stage("0" * 64, name, source),
-    ):
+    for name in ("", "..", "a/b", "A" * 64, "0" * 64 + "\n", "0" * 63 + "/"):
         with pytest.raises(InvalidArgument):
-            call()
+            subject.stage.unstage(name)
+        with pytest.raises(InvalidArgument):
+            subject.stage.stage(name, "m0", source)
+        with pytest.raises(InvalidArgument):
+            subject.stage.stage("0" * 64, name, source)

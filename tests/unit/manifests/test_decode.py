@@ -126,7 +126,11 @@ def test_users_are_names_or_numbers_in_range(user: str) -> None:
         ("Image", "{}", "4:1: spec.from: is missing"),
         ("Image", "from: {}", "5:3: spec.from: say exactly one of registry, archive, layout, rootfs and build"),
         ("Image", "from: {archive: a, layout: b}", "say exactly one of"),
-        ("Image", "from: {archive: a}\ntags: ['../../x']", "6:10: spec.tags[0]: image reference '../../x' has a malformed"),
+        (
+            "Image",
+            "from: {archive: a}\ntags: ['../../x']",
+            "6:10: spec.tags[0]: image reference '../../x' has a malformed",
+        ),
         ("Image", "from: {archive: a}\ntags: [Shop]", "repository names are lower case"),
         ("Image", "from: {archive: a}\nplatform: amd64", "is not a platform such as linux/amd64"),
         ("Image", "from: {archive: a}\nconfig: {exposedPorts: [99999/tcp]}", 'is not a port such as "80" or "53/udp"'),

@@ -56,6 +56,8 @@ def test_a_wrong_value_anywhere_is_a_problem_there_or_a_value(manifest: dict[str
         assert problem.position.file == "m.json"
         assert "pydantic" not in problem.message
         assert "Input should" not in problem.message
+        # What the decoder says when a model knows more than it does.
+        assert problem.message not in ("is not a value this field takes", "is not a field")
 
 
 @given(DOCUMENTS)

@@ -12,6 +12,7 @@ from manifests.load import load
 from manifests.node import ListNode, MapNode, Node
 from manifests.parse import parse
 from manifests.schema import schema
+from resources.errors import Unsupported
 from resources.kinds import SUPPORTED, Kind
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*/manifest.yaml"))
@@ -126,3 +127,8 @@ def test_one_kind_is_not_another() -> None:
 def test_nothing_is_there_that_is_not_used() -> None:
     assert "ContainerSpec" not in schema(Kind.VOLUME)["$defs"]
     assert "description" in schema(Kind.CONTAINER)["$defs"]["RestartMap"]["properties"]["maxRetries"]
+
+
+def test_a_kind_of_a_later_version_has_none() -> None:
+    with pytest.raises(Unsupported, match="Source is not supported by this version"):
+        schema(Kind.SOURCE)

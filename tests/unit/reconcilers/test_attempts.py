@@ -33,6 +33,12 @@ def test_what_can_never_work_is_not_tried_again() -> None:
     assert found == Turn(failed=True, reason="DataLoss", message="bad (send another)")
 
 
+def test_where_no_other_work_can_be_wanted_it_is_tried_again_all_the_same() -> None:
+    state = failed(DataLoss("bad"))
+    assert turn(state, "a", NOW, insist=True).wake_at == NOW + timedelta(seconds=0.5)
+    assert turn(state, "a", NOW + timedelta(days=1), insist=True) == Turn(start=2)
+
+
 @pytest.mark.parametrize(("number", "seconds"), [(1, 0.5), (2, 1), (3, 2), (7, 32), (8, 60), (1000, 60)])
 def test_what_may_pass_is_tried_again_ever_later(number: int, seconds: float) -> None:
     state = failed(Unavailable("busy"), number=number)

@@ -58,7 +58,7 @@ SUBJECTS = {
 
 def cases() -> list[Any]:
     found = []
-    for path in sorted(PLANS.glob("*/*.yaml")):
+    for path in sorted(path for path in PLANS.glob("*/*.yaml") if path.parent.name in SUBJECTS):
         document = yaml.safe_load(path.read_text())
         for case in document["cases"]:
             subject = SUBJECTS[path.parent.name]
@@ -121,4 +121,5 @@ def test_plan(subject: Subject, base: dict[str, Any] | None, case: dict[str, Any
 
 
 def test_every_kind_has_cases() -> None:
-    assert {path.name for path in PLANS.iterdir()} == SUBJECTS.keys()
+    # Those of containers are of a kind of their own: container/test_container_plans.py.
+    assert {path.name for path in PLANS.iterdir()} == {*SUBJECTS, "container"}

@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from drivers.kernel.mount import unmount
 from drivers.network.interface import SandboxFiles
 from drivers.network.sandbox import NetnsSandboxes
+from tests.tasks import until
 
 pytestmark = pytest.mark.host
 ONE = "a" * 64
@@ -43,7 +45,15 @@ def test_the_namespace_has_loopback_and_nothing_else(sandboxes: NetnsSandboxes) 
 def test_no_thread_stays_in_the_new_namespace(sandboxes: NetnsSandboxes) -> None:
     sandboxes.create(ONE)
     own = os.readlink("/proc/self/ns/net")
-    assert {os.readlink(f"/proc/self/task/{tid}/ns/net") for tid in os.listdir("/proc/self/task")} == {own}
+
+    def namespaces() -> set[str]:
+        found = set()
+        for tid in os.listdir("/proc/self/task"):
+            with suppress(FileNotFoundError):
+                found.add(os.readlink(f"/proc/self/task/{tid}/ns/net"))
+        return found
+
+    until(lambda: namespaces() == {own})  # the kernel's thread ends a moment after Python's
 
 
 def test_loopback_taken_down_is_seen_and_raised_again(sandboxes: NetnsSandboxes) -> None:

@@ -97,18 +97,20 @@ def test_everything_is_kept_and_nothing_is_followed(image: Path, target: Path) -
     assert Path("/etc/passwd").stat() == passwd
 
 
-@pytest.mark.parametrize("path", ["/absolute", "/climbing", "absolute", "/../absolute", "/data/../data/sub"])
-def test_the_path_is_resolved_in_the_image(image: Path, target: Path, path: str) -> None:
-    DescriptorCopyUp().copy_up(image, path, target)
-    assert sorted(os.listdir(target)) == ["again", "deeper"]
+def test_the_path_is_resolved_in_the_image(image: Path, target: Path) -> None:
+    for number, path in enumerate(["/absolute", "/climbing", "absolute", "/../absolute", "/data/../data/sub"]):
+        volume = target.parent.with_name(str(number)) / "data"
+        volume.mkdir(parents=True)
+        DescriptorCopyUp().copy_up(image, path, volume)
+        assert sorted(os.listdir(volume)) == ["again", "deeper"]
 
 
-@pytest.mark.parametrize("path", ["/leaving", "/none", "/data/file", "/none/deeper", "/data/out"])
-def test_without_a_folder_nothing_is_done(image: Path, target: Path, path: str) -> None:
+def test_without_a_folder_nothing_is_done(image: Path, target: Path) -> None:
     """/etc is not in this image; the host's is none of it."""
-    DescriptorCopyUp().copy_up(image, path, target)
-    assert os.listdir(target) == []
-    assert target.stat().st_uid == 0
+    for path in ("/leaving", "/none", "/data/file", "/none/deeper", "/data/out"):
+        DescriptorCopyUp().copy_up(image, path, target)
+        assert os.listdir(target) == []
+        assert target.stat().st_uid == 0
 
 
 def test_magic_links_are_not_followed(tmp_path: Path, target: Path) -> None:

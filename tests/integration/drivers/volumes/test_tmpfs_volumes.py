@@ -12,6 +12,7 @@ import pytest
 
 from drivers.kernel.mount import mounts, unmount
 from drivers.volumes.interface import VolumeConfig, VolumeState
+from drivers.volumes.stage import BoundStage
 from drivers.volumes.tmpfs import TmpfsVolumes
 from resources.errors import FailedPrecondition
 from tests.integration.drivers.volumes.kills import at_every_step
@@ -96,9 +97,20 @@ def test_the_mount_is_private_and_has_no_devices_and_no_setuid(volumes: TmpfsVol
     [folder, own] = [m for m in mounts() if m.target.startswith(str(short_path))]
     for entry in (folder, own):
         assert {"nosuid", "nodev"} <= set(entry.options)
-        assert entry.optional == ()
+        assert entry.optional == (("unbindable",) if entry is folder else ())
     volumes.delete(CONFIG.id, data=True)
     assert not [m for m in mounts() if m.target.startswith(str(short_path))]
+
+
+def test_a_container_with_the_hosts_whole_tree_keeps_nothing_busy(volumes: TmpfsVolumes, short_path: Path) -> None:
+    volumes.create(CONFIG)
+    (state_of(volumes).path / "file").touch()
+    stage = BoundStage(short_path / "r")
+    staged = stage.stage("1" * 64, "m0", short_path)
+    assert sorted(os.listdir(staged / "r")) == ["stage", "volumes"]
+    assert os.listdir(staged / "r/stage") == os.listdir(staged / "r/volumes") == []
+    volumes.delete(CONFIG.id, data=True)
+    stage.unstage("1" * 64)
 
 
 def test_retained_data_a_reboot_has_taken_is_forgotten(volumes: TmpfsVolumes, short_path: Path) -> None:

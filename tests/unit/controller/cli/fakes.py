@@ -285,6 +285,8 @@ class FakeBackend:
         self.deleted: list[tuple[Sequence[Ref], dict[str, bool]]] = []
         self.then: Callable[[Object], None] = lambda item: self.objects.report(item, status())
         self.busy: set[Key] = set()
+        self.obeys = True
+        """What is edited is so at once."""
         self.planned: tuple[Change, ...] = ()
         self.edges: list[tuple[Ref, Ref, str]] = []
         self.ended = False
@@ -324,7 +326,11 @@ class FakeBackend:
         item = self.objects.find(ref)
         if item is None:
             raise NotFound(f"there is no {ref}")
-        return self.objects.put(change(item))
+        changed = self.objects.put(change(item))
+        if self.obeys and changed.kind is Kind.CONTAINER:
+            phase = changed.suspension.state.capitalize() if changed.suspension else "Running"
+            self.objects.report(changed, status(changed.suspension is None, phase))
+        return changed
 
     def rename(self, ref: Ref, name: str) -> Object:
         def renamed(item: Object) -> Object:

@@ -18,6 +18,7 @@ import pytest
 from controller.cli import frames
 from controller.cli.call import Call
 from controller.cli.server import CommandServer
+from controller.cli.session import RemoteSession
 from resources.errors import Cancelled, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from tests.unit.controller.cli.clients import call, command, until
 from tests.unit.controller.cli.fakes import FakeBackend
@@ -214,6 +215,52 @@ def test_a_folder_is_the_same_bytes_each_time_and_others_when_it_changed(
         assert call(server, "digests").returncode == 0
     assert seen[0] == seen[1] != seen[2]
     assert len(seen[0][1]) == seen[0][0].size
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(server: Path, verb: AddVerb, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.write_bytes(b"one" * 1000)
+    seen = []
+
+    def digests(call: Call) -> int:
+        seen.append(call.session.digest(str(archive)).digest)
+        call.session.out(str(len(reads)))
+        return 0
+
+    reads: list[str] = []
+    ask = RemoteSession._ask
+
+    def counted(session: RemoteSession, *fields: str) -> list[bytes]:
+        reads.extend(fields[:1] if fields[0] == "digest" else ())
+        return ask(session, *fields)
+
+    verb(digests)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RemoteSession, "_ask", counted)
+        # What changed a moment ago may change again in the same tick, and is not remembered.
+        assert [call(server, "digests").stdout for _ in range(2)] == [b"1", b"2"]
+        patch.setattr("controller.cli.digests._GRAIN", 0)
+        assert [call(server, "digests").stdout for _ in range(3)] == [b"3"] * 3
+        archive.write_bytes(b"two" * 1000)
+        assert [call(server, "digests").stdout for _ in range(2)] == [b"4", b"4"]
+    assert len(set(seen[:5])) == 1 != len(set(seen))
+
+
+def test_who_says_nothing_is_cut_off(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.cli.server._HELLO_SECONDS", 0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(server / "command.sock"))
+        silent.sendall(b"r\0\0")
+        silent.settimeout(10)
+        assert silent.recv(10) == b""
+
+
+def test_there_is_a_limit_to_commands_at_once(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.cli.server._MAX_COMMANDS", 1)
+    with socket.socket(socket.AF_UNIX) as first:
+        first.connect(str(server / "command.sock"))
+        until(lambda: call(server, "version").returncode == 1)
+    until(lambda: call(server, "version").returncode == 0)
 
 
 def test_what_cannot_be_written_stops_the_sending(server: Path, verb: AddVerb, tmp_path: Path) -> None:

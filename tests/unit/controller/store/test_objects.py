@@ -1,9 +1,8 @@
-"""Objects in the store: all or nothing, one name one object, and no write overlooked."""
+"""Objects in the store: versions, names, edits, watches and the record of what was applied."""
 
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,75 +10,20 @@ import pytest
 from controller import revisions
 from controller.revisions import ApplyRecord
 from controller.store import layout
-from controller.store.allocations import Allocations, Holder
-from controller.store.interface import Compare, Delete, Entry, Event, Put, Store
 from controller.store.memory import MemoryStore
 from controller.store.objects import ObjectStore
 from controller.store.sqlite import SqliteStore
-from resources.errors import Conflict, NotFound, ResourceExhausted
+from resources.errors import Conflict, NotFound
 from resources.kinds import Kind
 from resources.meta import Key
 from resources.object import Object
 from tests.unit.controller.making import NOW, made, ref, status
-
-
-class Crash(Exception):
-    pass
-
-
-class CrashingStore:
-    """Dies at transaction number `at`: before it is made, or just after."""
-
-    def __init__(self, inner: Store, at: int, *, after: bool) -> None:
-        self.inner = inner
-        self._left = at
-        self._after = after
-
-    def txn(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> int | None:
-        self._left -= 1
-        if self._left < 0 or (self._left == 0 and not self._after):
-            raise Crash
-        done = self.inner.txn(compares, operations)
-        if self._left == 0:
-            raise Crash
-        return done
-
-    def get(self, key: str) -> Entry | None:
-        return self.inner.get(key)
-
-    def range(self, prefix: str) -> Sequence[Entry]:
-        return self.inner.range(prefix)
-
-    def snapshot(self, prefixes: Sequence[str]) -> tuple[int, Sequence[Entry]]:
-        return self.inner.snapshot(prefixes)
-
-    def revision(self) -> int:
-        return self.inner.revision()
-
-    def watch(self, prefix: str, since: int, stopped: Callable[[], bool]) -> Iterator[Event]:
-        return self.inner.watch(prefix, since, stopped)
-
-    def compact(self, before: int) -> None:
-        self.inner.compact(before)
-
-    def close(self) -> None:
-        self.inner.close()
-
-
-def many(count: int, prefix: str = "c") -> list[Object]:
-    return [made(f"container/{prefix}{number}", {"image": "a"}) for number in range(count)]
-
-
-def changed(item: Object, image: str = "b", **meta: object) -> Object:
-    spec = item.spec.model_copy(update={"image": image})
-    metadata = item.metadata.model_copy(update=meta)
-    return item.model_copy(update={"spec": spec, "effective": spec, "metadata": metadata})
-
-
-def names_agree(store: ObjectStore) -> None:
-    """The keys of names in the store say what the objects say."""
-    indexed = {entry.key: entry.value.decode() for entry in store.store.range("/names/")}
-    assert indexed == {layout.name_key(item.ref): item.metadata.uid for item in store.list()}
+from tests.unit.controller.store.stores import (
+    LingeringStore,
+    changed,
+    many,
+    names_agree,
+)
 
 
 def test_what_is_committed_is_found_by_key_and_by_name_with_its_version() -> None:
@@ -170,83 +114,10 @@ def test_expect_refuses_when_any_object_changed_since_and_a_status_is_no_change(
     store.commit(many(1))
     base = store.changed()
     store.put_status(store.list()[0].key, status("Ready"))
+    store.settle()
     store.commit(many(1, "d"), expect=base)
     with pytest.raises(Conflict, match="objects changed since"):
         store.commit(many(1, "e"), expect=base)
-
-
-@pytest.mark.parametrize("count", [1, 49, 50, 100, 260])
-def test_commits_of_any_size_are_read_back(count: int) -> None:
-    inner = MemoryStore()
-    store = ObjectStore(inner)
-    items = many(count)
-    store.commit(items)
-    again = ObjectStore(inner)
-    assert again.snapshot().objects == store.snapshot().objects
-    assert len(again.list()) == count
-    assert not inner.range(layout.STAGED)
-    names_agree(again)
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("count", [5, 80])
-def test_a_crash_at_any_transaction_leaves_all_or_nothing(count: int, after: bool) -> None:
-    """The old state has half of the objects; the commit changes, renames and adds."""
-    outcomes = set()
-    for at in itertools.count(1):
-        inner = MemoryStore()
-        ObjectStore(inner).commit(many(count))
-        crashing = CrashingStore(inner, at, after=after)
-        store = ObjectStore(crashing)
-        before = {item.metadata.name for item in store.list()}
-        wanted = [changed(item, name=f"new-{item.metadata.name}") for item in store.list()] + many(count, "added")
-        names = {item.metadata.name for item in wanted}
-        record = ApplyRecord(NOW, "cli", created=(ref("container/added0"),), previous=tuple(store.list()))
-        try:
-            store.commit(wanted, record=record)
-            finished = True
-        except Crash:
-            finished = False
-        reopened = ObjectStore(inner)
-        found = {item.metadata.name for item in reopened.list()}
-        assert found in (before, names), f"torn at transaction {at}"
-        images = {item.effective.image for item in reopened.list() if not item.metadata.name.startswith("added")}
-        assert images == ({"a"} if found == before else {"b"})
-        assert revisions.current(inner) == (0 if found == before else 1)
-        names_agree(reopened)
-        assert not inner.range(layout.STAGED)
-        assert inner.get(layout.PENDING) is None
-        reopened.commit([changed(reopened.list()[0], "c")])
-        outcomes.add(found == names)
-        if finished:
-            break
-    assert True in outcomes
-    assert False in outcomes or (count == 5 and after), "one transaction is all it takes there"
-
-
-def test_a_commit_that_failed_after_it_was_decided_is_carried_out_before_anything_else() -> None:
-    inner = MemoryStore()
-    decided = 260 // 100 + 1 + 1 + 1
-    crashing = CrashingStore(inner, decided + 3, after=False)
-    store = ObjectStore(crashing)
-    with pytest.raises(Crash):
-        store.commit(many(130))
-    crashing._left = 10_000
-    with pytest.raises(Conflict, match="container/c0 exists already"):
-        store.commit(many(1))
-    assert len(store.list()) == 130
-
-
-def test_nobody_elses_write_is_overlooked() -> None:
-    inner = MemoryStore()
-    one, other = ObjectStore(inner), ObjectStore(inner)
-    one.commit(many(1))
-    with pytest.raises(Conflict, match="container/c0 exists already"):
-        other.commit(many(1))
-    item = one.list()[0]
-    other.commit([changed(item)])
-    with pytest.raises(Conflict, match="changed meanwhile"):
-        one.commit([changed(item, "c")])
 
 
 def test_edit_is_done_again_on_what_is_there_by_then() -> None:
@@ -278,134 +149,6 @@ def test_an_edit_that_changes_nothing_is_not_written() -> None:
         store.edit(Key(kind=Kind.CONTAINER, uid="none"), lambda found: found)
 
 
-def test_eight_writers_at_once_come_to_some_serial_order(tmp_path: Path) -> None:
-    store = ObjectStore(SqliteStore(tmp_path / "store.db"))
-    store.commit([made("config/counter", {"data": {"n": "0"}}), *many(8)])
-    counter = store.list(Kind.CONFIG)[0].key
-    problems: list[Exception] = []
-
-    def count(item: Object) -> Object:
-        spec = item.spec.model_copy(update={"data": {"n": str(int(item.spec.data["n"]) + 1)}})
-        return item.model_copy(update={"spec": spec})
-
-    def write(number: int) -> None:
-        try:
-            for turn in range(10):
-                store.edit(counter, count)
-                store.commit([made(f"container/t{number}-{turn}", {"image": "a"}), *many(5, f"m{number}-{turn}-")])
-                store.put_status(counter, status("Ready", generation=number * 100 + turn))
-        except Exception as error:
-            problems.append(error)
-
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert problems == []
-    found = store.get(counter)
-    assert found is not None
-    assert found.spec.data["n"] == "80"
-    assert len(store.list(Kind.CONTAINER)) == 8 + 80 * 6
-    names_agree(store)
-    again = ObjectStore(store.store)
-    assert again.snapshot().objects == store.snapshot().objects
-
-
-def test_a_reader_sees_a_large_commit_entirely_or_not_at_all() -> None:
-    store = ObjectStore(MemoryStore())
-    store.commit(many(150))
-    seen: set[frozenset[str]] = set()
-    done = threading.Event()
-
-    def read() -> None:
-        while not done.is_set():
-            seen.add(frozenset(item.effective.image for item in store.snapshot().objects.values()))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for image in ("b", "c", "d", "e"):
-        store.commit([changed(item, image) for item in store.list()])
-    done.set()
-    reader.join()
-    assert seen
-    assert all(len(images) == 1 for images in seen)
-
-
-def test_a_status_is_written_when_it_differs_and_goes_with_its_object() -> None:
-    inner = MemoryStore()
-    store = ObjectStore(inner)
-    store.commit(many(1))
-    key = store.list()[0].key
-    assert store.status(key) is None
-    assert store.put_status(key, status("Ready"))
-    revision = store.revision()
-    assert not store.put_status(key, status("Ready"))
-    assert store.revision() == revision
-    assert ObjectStore(inner).status(key) == status("Ready")
-    store.remove(key)
-    assert not store.put_status(key, status("Ready"))
-    assert store.status(key) is None
-    left = {entry.key for entry in inner.range("/")}
-    assert left == {layout.CHANGED}
-
-
-def test_remove_frees_the_name_and_all_that_was_allocated() -> None:
-    inner = MemoryStore()
-    store, allocations = ObjectStore(inner), Allocations(inner)
-    store.commit(many(1))
-    item = store.list()[0]
-    for number in range(150):
-        allocations.allocate(item.metadata.uid, "port/0.0.0.0/tcp", f"{number}", f"{8000 + number}")
-    with pytest.raises(Conflict, match="was changed meanwhile"):
-        store.remove(item.key, resource_version=item.metadata.resource_version + 1)
-    store.remove(item.key, resource_version=item.metadata.resource_version)
-    assert store.find(item.ref) is None
-    assert {entry.key for entry in inner.range("/")} == {layout.CHANGED}
-    with pytest.raises(NotFound):
-        store.remove(item.key)
-    store.commit(many(1))
-
-
-def test_an_allocation_is_unique_both_ways() -> None:
-    allocations = Allocations(MemoryStore())
-    allocations.allocate("one", "net/10.0.0.0/24", "eth/a", "10.0.0.2")
-    allocations.allocate("one", "net/10.0.0.0/24", "eth/a", "10.0.0.2")
-    with pytest.raises(Conflict, match=r"10\.0\.0\.2 of net/10\.0\.0\.0/24 is held by one for eth/a"):
-        allocations.allocate("two", "net/10.0.0.0/24", "eth/a", "10.0.0.2")
-    with pytest.raises(Conflict):
-        allocations.allocate("one", "net/10.0.0.0/24", "eth/b", "10.0.0.2")
-    candidates = [f"10.0.0.{number}" for number in (2, 3, 4)]
-    assert allocations.allocate_any("two", "net/10.0.0.0/24", "eth/a", candidates) == "10.0.0.3"
-    assert allocations.allocate_any("two", "net/10.0.0.0/24", "eth/a", ["10.0.0.4"]) == "10.0.0.3"
-    assert allocations.allocate_any("three", "net/10.0.0.0/24", "eth/a", candidates) == "10.0.0.4"
-    with pytest.raises(ResourceExhausted):
-        allocations.allocate_any("four", "net/10.0.0.0/24", "eth/a", candidates)
-    allocations.allocate("one", "net/10.0.0.0/24", "eth/a", "10.0.0.9")
-    assert allocations.taken("net/10.0.0.0/24")["10.0.0.9"] == Holder("one", "eth/a")
-    assert allocations.held("one") == {("net/10.0.0.0/24", "eth/a"): "10.0.0.9"}
-    assert allocations.allocate_any("four", "net/10.0.0.0/24", "eth/a", candidates) == "10.0.0.2"
-    allocations.release("four", "net/10.0.0.0/24", "eth/a")
-    allocations.release("four", "net/10.0.0.0/24", "eth/a")
-    assert allocations.held("four") == {}
-
-
-def test_threads_never_get_the_same_value() -> None:
-    allocations = Allocations(MemoryStore())
-    got: list[str] = []
-
-    def take(number: int) -> None:
-        for slot in range(20):
-            got.append(allocations.allocate_any(f"u{number}", "p", f"{slot}", map(str, range(200))))
-
-    threads = [threading.Thread(target=take, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(got)) == len(got) == 160
-
-
 def test_a_watch_tells_keys_once_their_change_can_be_read() -> None:
     store = ObjectStore(MemoryStore())
     start = store.revision()
@@ -430,15 +173,6 @@ def test_a_watch_tells_keys_once_their_change_can_be_read() -> None:
     watcher.join()
     assert set(seen.values()) == {"b", "gone"}
     assert len(seen) == 130
-
-
-class LingeringStore(CrashingStore):
-    """Others see a transaction a while before the one who made it hears of it."""
-
-    def txn(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> int | None:
-        done = self.inner.txn(compares, operations)
-        time.sleep(0.1)
-        return done
 
 
 def test_a_watch_never_tells_a_change_before_it_can_be_read() -> None:

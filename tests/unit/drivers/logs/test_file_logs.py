@@ -208,3 +208,11 @@ def test_delete_takes_every_file_and_no_other(folder: Path) -> None:
     logs(folder).delete(TASK)
     assert [p.name for p in folder.iterdir()] == ["record.json"]
     logs(folder).delete(TASK)
+
+
+def test_the_size_is_that_of_the_file_written_to(folder: Path) -> None:
+    assert logs(folder).size(TASK) == 0
+    (folder / "log.1").write_text("x" * 7)
+    assert logs(folder).size(TASK) == 7
+    (folder / "log").write_text("x" * 3)
+    assert logs(folder).size(TASK) == 3

@@ -74,7 +74,11 @@ AROUND: dict[str, st.SearchStrategy[Any]] = {
     "held": st.sampled_from([None, None, "stopped", "paused"]),
 }
 FIRST = {
-    "name": "web", "labels": {}, "image": "one", "overrides": {}, "value": "x", "request": "", "held": None, "spec": {},
+    "name": "web", "labels": {}, "image": "one", "overrides": {}, "value": "x", "request": "", "held": None,
+    "spec": {
+        "env": {"A": {"secret": "tls", "key": "a"}},
+        "mounts": [{"volume": "fresh", "target": "/m/0"}, {"secret": "tls", "target": "/m/1", "onChange": "restart"}],
+    },
 }  # fmt: skip
 Edit = tuple[str, str, Any]
 EDITS: st.SearchStrategy[Edit] = st.one_of(

@@ -1,6 +1,7 @@
 """A host with every driver in memory, on which engines with a container reconciler live one after the other."""
 
 import base64
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from drivers.images.interface import HealthCheck, ImageConfig
 from drivers.logs.interface import LogEntry
 from drivers.network.fake import FakeProber, FakeSandboxes
 from drivers.runtime.fake import FakeHost, FakeRuntime
-from drivers.runtime.interface import ProcessConfig, TaskState, TaskStatus
+from drivers.runtime.interface import TaskState, TaskStatus
 from drivers.runtime.users import User
 from drivers.snapshots.fake import FakeRootFilesystems, FakeSnapshotter
 from drivers.snapshots.interface import Mount, SnapshotKind
@@ -24,9 +25,13 @@ from resources.kinds import Kind
 from resources.meta import Key, Ref
 from resources.object import Object, Suspension
 from resources.secret import Sealed
-from tests.unit.reconcilers.engines import NOW, Fuse, Loop, made, uid_of
+from tests.unit.reconcilers.engines import NOW, Fuse, Loop, made
 
 CONFIG = ImageConfig(command=("serve",), env={"PATH": "/bin"}, stop_signal="SIGTERM")
+
+
+def digest_of(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()
 
 
 class OpenSealer:
@@ -107,9 +112,7 @@ class World:
         self.objects[item.ref] = item
         return item
 
-    def image(
-        self, name: str, content: ImageConfig, layer: bytes = b"layer", **spec: Any
-    ) -> Object:
+    def image(self, name: str, content: ImageConfig, layer: bytes = b"layer", **spec: Any) -> Object:
         """An Image of that content, imported and unpacked; again: the same object, with other content."""
         item = self.add(made(Kind.IMAGE, name, {"from": {"rootfs": "./root.tar"}, **spec}))
         self.images.plant("root.tar", content, (layer,))
@@ -127,14 +130,14 @@ class World:
 
     def secret(self, name: str, **values: str) -> Object:
         entries = {
-            key: {"digest": f"keyed-{value}", "value": base64.b64encode(value.encode()).decode()}
+            key: {"digest": digest_of(value), "value": base64.b64encode(value.encode()).decode()}
             for key, value in values.items()
         }
         return self.add(made(Kind.SECRET, name, {}, effective={"entries": entries}))
 
     def config_object(self, name: str, **values: str) -> Object:
         entries = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-        digests = {key: f"sha256:{value}" for key, value in values.items()}
+        digests = {key: digest_of(value) for key, value in values.items()}
         return self.add(made(Kind.CONFIG, name, {}, effective={"entries": entries, "digests": digests}))
 
     # ---- engines
@@ -262,6 +265,3 @@ def held(item: Object, state: Any, by: str = "cli") -> Object:
 
 def check_of(*test: str, **times: int) -> HealthCheck:
     return HealthCheck(test, **times)
-
-
-__all__ = ["Key", "ProcessConfig", "World", "check_of", "container", "held", "noted", "uid_of"]

@@ -1,11 +1,11 @@
 """Images converge on drivers in memory: made, moved, healed, deleted, whatever dies in between."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from drivers.images.interface import Descriptor
+from drivers.images.interface import Descriptor, Image, Progress
 from reconcilers.interface import Diff
 from resources.errors import InvalidArgument, ResourceExhausted, Unavailable
 from resources.kinds import Kind
@@ -327,6 +327,60 @@ def test_a_damaged_manifest_is_as_good_as_lost(world: World, monkeypatch: pytest
         patch.setattr(world.images, "image", damaged)
         assert loop.look(item.key, item).changes[0].path == "content"
     assert loop.converge(item) == Diff()
+
+
+def test_nothing_is_pruned_between_an_import_and_its_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = world.life()
+    item = image("web", world.archive("a"))
+    real = world.images.import_archive
+
+    def imports(source: Path, *, platform: str, progress: Progress | None = None) -> Sequence[Image]:
+        found = real(source, platform=platform, progress=progress)
+        with pytest.raises(Unavailable):
+            loop.reconciler.prune()  # type: ignore[attr-defined]
+        return found
+
+    monkeypatch.setattr(world.images, "import_archive", imports)
+    assert loop.converge(item) == Diff()
+    assert loop.acted.count("StartImport") == 1
+
+
+def test_an_unpack_of_what_was_replaced_meanwhile_is_not_noted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = world.life()
+    first, second = image("web", world.archive("a")), image("web", world.archive("b"))
+    real = world.images.unpack
+
+    def unpack(found: Image, *, progress: Progress | None = None) -> None:
+        monkeypatch.setattr(world.images, "unpack", real)
+        real(found, progress=progress)
+        loop.reconciler.act(loop.look(second.key, second).actions[0])
+        loop.jobs.run()
+        world.snapshots.remove(found.chain_id)
+
+    monkeypatch.setattr(world.images, "unpack", unpack)
+    loop.converge(first, jobs=False)
+    loop.jobs.run()
+    loop.converge(first, jobs=False)
+    loop.jobs.run()
+    assert [change.drift for change in loop.look(second.key, second).changes] == [False]
+    assert loop.converge(second) == Diff()
+
+
+def test_a_damaged_image_does_not_hold_up_the_deletion_of_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = world.life()
+    damaged, other = image("damaged", world.archive("a")), image("other", world.archive("b"))
+    loop.converge(damaged)
+    loop.converge(other)
+    bad, real = world.record(damaged), world.images.image
+
+    def reads(digest: str) -> Image | None:
+        if digest == bad:
+            raise InvalidArgument("manifest is no JSON")
+        return real(digest)
+
+    monkeypatch.setattr(world.images, "image", reads)
+    assert loop.converge(deleted(other)) == Diff()
+    assert loop.reconciler.known() == []
 
 
 def test_inputs_are_needed_until_the_image_is_made(world: World) -> None:

@@ -165,6 +165,7 @@ def test_the_manifests_owner_holds_against_the_contents_own(world: World, monkey
     monkeypatch.setattr(world.copy_up, "copy_up", copy)
     assert loop.converge(item) == Diff()
     assert [change.path for diff in seen for change in diff.changes] == ["spec.populate"]
+    assert loop.acted == ["CreateVolume", "StartPopulate"]
     assert loop.status(item).fields["owner"] == {"uid": 5, "gid": 71, "mode": "0700"}
 
 
@@ -261,6 +262,7 @@ def test_retained_data_comes_back_under_the_same_name(world: World) -> None:
     second = volume()
     second = second.model_copy(update={"metadata": second.metadata.model_copy(update={"uid": "f" * 32})})
     assert loop.plan(second) == ["take back the retained data of default/data"]
+    assert loop.plan(volume("other")) == ["create a local volume for default/other"]
     assert loop.converge(second) == Diff()
     assert world.data(second) == CONTENT
 

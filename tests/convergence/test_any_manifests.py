@@ -1,0 +1,91 @@
+"""From any set of manifests to any other: what a plan says comes true, what is applied is applied once, and nothing stays."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from controller.interface import ApplyOptions
+from controller.plan import Change, Plan, Verb
+from controller.seal import HostKey
+from drivers.runtime.interface import TaskState
+from reconcilers.interface import ChangeKind
+from resources.kinds import Kind
+from resources.meta import Ref
+from tests.convergence.generated import FIRST, NEXT, Edit, edited, manifests
+from tests.convergence.world import World
+
+OWNED = ApplyOptions(owner="test", prune=True)
+
+
+def unforeseen(plan: Plan, before: Mapping[Ref, TaskState], world: World) -> list[str]:
+    """What has become of the processes otherwise than the plan said."""
+    said = {change.ref: change for change in plan.changes}
+    flaws = []
+    for ref, old in before.items():
+        change = said.get(ref) or Change(ref, Verb.NONE)
+        new = world.task(ref.name)
+        flaw = _flaw(change, old, new)
+        if flaw:
+            flaws.append(f"{ref}: {change.verb} {change.kind.name} {change.fields}, but {flaw}: {_told(old, new)}")
+    return flaws
+
+
+def _flaw(change: Change, old: TaskState, new: TaskState | None) -> str:
+    if change.verb is Verb.DELETE:
+        return "it is there" if new is not None else ""
+    same = new is not None and new.id == old.id
+    if change.kind >= ChangeKind.RECREATE:
+        return "it lives on" if same else ""
+    if not same or new is None:
+        return "it is another one"
+    untouched = (new.pid, new.start_time, new.attempt, new.started_at) == (
+        old.pid, old.start_time, old.attempt, old.started_at,
+    )  # fmt: skip
+    if change.kind is ChangeKind.RESTART:
+        return "its process is the same" if untouched else ""
+    return "" if untouched else "its process is another one"
+
+
+def _told(old: TaskState, new: TaskState | None) -> str:
+    return " -> ".join(f"{one.id[-2:]}/{one.attempt} {one.status} {one.pid}" if one else "none" for one in (old, new))
+
+
+def tasks(world: World) -> dict[Ref, TaskState]:
+    found = {item.ref: world.task(item.metadata.name) for item in world.objects if item.kind is Kind.CONTAINER}
+    return {ref: task for ref, task in found.items() if task is not None}
+
+
+def check(folder: Path, key: HostKey, first: list[Edit], steps: list[list[Edit]]) -> None:
+    world = World(folder, key)
+    wish, grown = edited({}, first), False
+    for edits in [[], *steps]:
+        wish = edited(wish, edits)
+        grown = grown or any("size" in fields for fields in wish.values())
+        text, files = manifests(wish, grown)
+        plan = world.plan(text, files, OWNED)
+        before = tasks(world)
+        world.apply(text, files, OWNED)
+        world.converge()
+        flaws = unforeseen(plan, before, world)
+        assert not flaws, "\n".join([*flaws, text])
+        again = [change for change in world.plan(text, files, OWNED).changes if not change.empty]
+        assert not again, f"{again}\n{text}"
+        changed = world.engine.objects.changed()
+        applied = world.apply(text, files, OWNED)
+        assert not (applied.created or applied.changed or applied.deleted), text
+        assert world.engine.objects.changed() == changed
+    world.delete_all()
+    assert world.left() == {}
+
+
+PROFILE = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), max_examples=60)
+
+
+@PROFILE
+@given(first=FIRST, steps=st.lists(NEXT, min_size=2, max_size=2))
+def test_any(tmp_path_factory: pytest.TempPathFactory, first: list[Edit], steps: list[list[Edit]]) -> None:
+    folder = tmp_path_factory.mktemp("world")
+    check(folder, HostKey(folder), first, steps)

@@ -1,0 +1,194 @@
+import json
+import threading
+import time
+
+import pytest
+import yaml
+
+from resources.kinds import Kind
+from resources.meta import Key
+from tests.unit.controller.cli.fakes import FakeBackend, FakeSession, ref, run, status
+
+
+@pytest.fixture
+def shop(backend: FakeBackend) -> FakeBackend:
+    objects = backend.objects
+    web = objects.add(Kind.CONTAINER, "web", {"image": "nginx", "networks": [{"name": "host"}]}, labels={"app": "shop"})
+    objects.report(web, status(pid=4711, restarts=2, image="nginx:1.27"))
+    db = objects.add(
+        Kind.CONTAINER,
+        "db",
+        {"image": {"name": "postgres"}, "networks": [{"name": "none"}]},
+        labels={"app": "shop", "tier": "data"},
+    )
+    objects.report(db, status(False, "Failed", "exit code 1:\nno \x1b]0;title\x07space", exitCode=1))
+    objects.add(Kind.VOLUME, "orders", {"size": "10Gi"})
+    objects.add(Kind.CONTAINER, "web", {"image": "nginx"}, namespace="test")
+    secret = {"data": {"password": "hunter2"}, "env": {"token": "TOKEN"}}
+    objects.add(Kind.SECRET, "db", secret)
+    return backend
+
+
+def shown(backend: FakeBackend, *argv: str, tty: bool = False) -> str:
+    user = FakeSession(*argv, tty=tty)
+    assert run(backend, user) == 0, user.errors
+    return user.text
+
+
+def test_a_table_says_how_each_stands_and_why(shop: FakeBackend) -> None:
+    lines = shown(shop, "get", "containers").splitlines()
+    assert lines[0].split() == ["NAME", "STATE", "READY", "UP", "RESTARTS", "EXIT", "AGE", "WHY"]
+    assert lines[1].split()[:3] == ["db", "Failed", "no"]
+    assert lines[2].split()[:5] == ["web", "Running", "yes", "-", "2"]
+    assert lines[1].endswith("exit code 1: no \\x1b]0;title\\x07space")
+
+
+def test_a_table_fits_the_terminal(shop: FakeBackend) -> None:
+    text = shown(shop, "get", "c", tty=True)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+
+
+def test_where_all_is_well_no_reasons_are_shown(shop: FakeBackend) -> None:
+    assert "WHY" not in shown(shop, "get", "volume").splitlines()[0]
+    assert "10Gi" in shown(shop, "get", "vol", "orders")
+
+
+@pytest.mark.parametrize(
+    ("argv", "names"),
+    [
+        (["container", "-o", "name"], ["container/db", "container/web"]),
+        (["container", "-A", "-o", "name"], ["container/db", "container/web", "container/web"]),
+        (["container", "-n", "test", "-o", "name"], ["container/web"]),
+        (["container", "-l", "tier=data", "-o", "name"], ["container/db"]),
+        (["container", "-l", "app", "-l", "tier", "-o", "name"], ["container/db"]),
+        (["container", "-l", "app=shop,tier=data", "-o", "name"], ["container/db"]),
+        (["volume,secret", "-o", "name"], ["volume/orders", "secret/db"]),
+        (["all", "-o", "name"], ["container/db", "container/web", "volume/orders", "secret/db"]),
+        (["container/web", "-o", "name"], ["container/web"]),
+        (["c", "web", "-o", "name"], ["container/web"]),
+    ],
+)
+def test_what_is_asked_for(shop: FakeBackend, argv: list[str], names: list[str]) -> None:
+    assert shown(shop, "get", *argv).split() == names
+
+
+def test_json_is_exact_and_says_everything(shop: FakeBackend) -> None:
+    one = json.loads(shown(shop, "get", "container/db", "-o", "json", tty=True))
+    assert (one["apiVersion"], one["kind"], one["metadata"]["name"]) == ("lading/v1", "Container", "db")
+    assert one["spec"] == {"image": {"name": "postgres"}, "networks": [{"name": "none"}]}
+    assert one["effective"]["resources"]["pids"] == 2048
+    assert (one["status"]["phase"], one["status"]["exitCode"]) == ("Failed", 1)
+    assert one["status"]["conditions"][0]["message"] == "exit code 1:\nno \x1b]0;title\x07space"
+    many = json.loads(shown(shop, "get", "container", "-o", "json"))
+    assert [item["metadata"]["name"] for item in many["items"]] == ["db", "web"]
+
+
+@pytest.mark.parametrize("form", ["table", "wide", "json", "yaml", "manifest", "name"])
+def test_no_form_shows_a_secret(shop: FakeBackend, form: str) -> None:
+    text = shown(shop, "get", "secret", "db", "-o", form) + shown(shop, "describe", "secret/db")
+    assert "hunter2" not in text
+    assert "c2VhbGVk" not in text
+    if form in ("json", "yaml"):
+        assert "digest-of-password" in text
+
+
+def test_a_manifest_can_be_applied_again(shop: FakeBackend) -> None:
+    text = shown(shop, "get", "container,secret", "-o", "manifest")
+    _, web, secret = yaml.safe_load_all(text)
+    assert web == {
+        "apiVersion": "lading/v1",
+        "kind": "Container",
+        "metadata": {"name": "web", "namespace": "default", "labels": {"app": "shop"}},
+        "spec": {"image": "nginx", "networks": [{"name": "host"}]},
+    }
+    assert secret["spec"]["data"] == {"password": "${DB_PASSWORD:?its value is not shown}"}
+    user = FakeSession("apply", "--no-wait", "-f", "-", "--var", "DB_PASSWORD=x", files={"-": text.encode()})
+    user.environment["TOKEN"] = "t"
+    assert run(shop, user) == 0, user.errors
+    assert user.text.startswith("nothing to change")
+
+
+def test_what_is_not_there_and_what_is_no_kind(shop: FakeBackend) -> None:
+    for argv, said in (
+        (["get", "container", "nothing"], "there is no container/nothing in namespace default"),
+        (["get", "contaner"], "there is no kind 'contaner'"),
+        (["get", "service"], "objects of kind Service come in a later version"),
+        (["get", "container/we b"], "is not a name"),
+        (["get", "container", "web", "-A"], "a name stands for one object"),
+    ):
+        user = FakeSession(*argv)
+        assert run(shop, user) == 1
+        assert said in user.errors
+
+
+def test_nothing_is_said_of_nothing(backend: FakeBackend) -> None:
+    user = FakeSession("get", "image")
+    assert (run(backend, user), user.text, user.errors) == (0, "", "nothing in namespace default\n")
+
+
+def watching(backend: FakeBackend, user: FakeSession, *steps: object) -> None:
+    """Run the command, do one step after another, then interrupt it."""
+    done = threading.Event()
+    user.interrupted = done.is_set
+    thread = threading.Thread(target=run, args=(backend, user))
+    thread.start()
+    for step in steps:
+        time.sleep(0.15)
+        step()  # type: ignore[operator]
+    time.sleep(0.25)
+    done.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_watching_tells_each_change(shop: FakeBackend) -> None:
+    web = shop.objects.find(ref(Kind.CONTAINER, "web"))
+    assert web is not None
+    user = FakeSession("get", "container", "-w")
+    watching(
+        shop,
+        user,
+        lambda: shop.objects.report(web, status(False, "Paused", "by hand")),
+        lambda: shop.objects.add(Kind.CONTAINER, "new", {"image": "x"}),
+        lambda: shop.objects.add(Kind.VOLUME, "data"),
+        lambda: shop.objects.remove(web.key),
+    )
+    assert [line.split()[:2] for line in user.text.splitlines()] == [
+        ["container/db", "Failed"],
+        ["container/web", "Running"],
+        ["container/web", "Paused"],
+        ["container/new", "Pending"],
+        ["container/web", "Deleted"],
+    ]
+
+
+def test_watching_on_a_terminal_draws_the_table_anew(shop: FakeBackend) -> None:
+    web = shop.objects.find(ref(Kind.CONTAINER, "web"))
+    assert web is not None
+    user = FakeSession("get", "container", "-w", tty=True)
+    watching(shop, user, lambda: shop.objects.report(web, status(True, "Paused")))
+    assert "\x1b[3A" in user.text
+    assert "Paused" in user.text.rpartition("\x1b[3A")[2]
+
+
+def test_watching_one_as_json_ends_with_it(shop: FakeBackend) -> None:
+    db = shop.objects.find(ref(Kind.CONTAINER, "db"))
+    assert db is not None
+    user = FakeSession("get", "container", "db", "-w", "-o", "json")
+    thread = threading.Thread(target=lambda: (time.sleep(0.2), shop.objects.remove(Key(kind=db.kind, uid=db.key.uid))))
+    thread.start()
+    assert run(shop, user) == 0
+    assert json.loads(user.text.splitlines()[-1])["deleted"] is True
+
+
+def test_describe_tells_uses_and_events(shop: FakeBackend) -> None:
+    web = shop.objects.find(ref(Kind.CONTAINER, "web"))
+    assert web is not None
+    shop.events.add(web, "Started", "it runs")
+    shop.edges = [(web.ref, ref(Kind.IMAGE, "nginx"), "ready"), (ref(Kind.CONTAINER, "proxy"), web.ref, "healthy")]
+    text = shown(shop, "describe", "web")
+    assert "uses: image/nginx (ready)" in text
+    assert "used by: container/proxy" in text
+    assert "Started" in text
+    assert "effective" not in text

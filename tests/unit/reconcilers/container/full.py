@@ -1,0 +1,35 @@
+"""A container with something of everything."""
+
+from typing import Any
+
+from resources.object import Object
+from tests.unit.reconcilers.container.worlds import CONFIG, World, container
+
+FULL: dict[str, Any] = {
+    "env": {"PLAIN": "1", "PASSWORD": {"secret": "db", "key": "password"}, "MODE": {"config": "conf", "key": "mode"}},
+    "mounts": [
+        {"volume": "data", "target": "/data"},
+        {"bind": "/srv", "target": "/srv"},
+        {"tmpfs": {}, "target": "/tmp"},
+        {"secret": "db", "target": "/run/secrets"},
+        {"config": "conf", "key": "mode", "target": "/etc/mode"},
+        {"image": {"name": "assets"}, "target": "/assets"},
+    ],
+    "init": True,
+}
+
+
+def full_world() -> World:
+    world = World()
+    world.secret("db", password="hunter2", other="x")
+    world.config_object("conf", mode="prod", more="y")
+    world.volume("data", populated=False)
+    world.image("assets", CONFIG, b"assets")
+    return world
+
+
+def started() -> tuple[World, Any, Object]:
+    world = full_world()
+    loop, item = world.life(), container(**FULL)
+    loop.converge(item)
+    return world, loop, item
