@@ -15,7 +15,7 @@ from controller.admission import Admission, admit
 from controller.engine import Engine, marked_for_deletion
 from controller.events import EventStore
 from controller.interface import Applied, ApplyOptions, Operations, Retained, Submission
-from controller.plan import Plan, fold
+from controller.plan import Look, Plan, fold
 from controller.revisions import ApplyRecord
 from controller.seal import HostKey, generate
 from controller.settings import Settings
@@ -23,7 +23,7 @@ from controller.store.objects import ObjectStore
 from controller.store.snapshot import Snapshot
 from controller.uploads import UploadFolder
 from drivers.runtime.interface import RuntimeInfo
-from reconcilers.interface import Diff
+from reconcilers.interface import ChangeKind, Diff
 from resources.errors import Conflict, FailedPrecondition, NotFound
 from resources.kinds import Kind
 from resources.meta import Key, Ref
@@ -205,10 +205,10 @@ class EngineBackend:
             generate=generate,
         )
 
-    def _look(self, after: Snapshot) -> Callable[[Object], Diff[Any]]:
-        def look(item: Object) -> Diff[Any]:
+    def _look(self, after: Snapshot) -> Look:
+        def look(item: Object, changing: Mapping[Ref, ChangeKind]) -> Diff[Any]:
             reconciler = self.engine.reconcilers[item.kind]
-            context = self.engine.planning_context(item, after)
+            context = self.engine.planning_context(item, after, changing)
             return reconciler.diff(item, reconciler.observe(item.key, item, context), context)
 
         return look

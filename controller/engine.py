@@ -17,7 +17,7 @@ from controller import graph
 from controller.conditions import described, kept_times, with_failure
 from controller.store.objects import ObjectStore
 from controller.workqueue import WorkQueue
-from reconcilers.interface import Context, Diff, Events, Reconciler
+from reconcilers.interface import ChangeKind, Context, Diff, Events, Reconciler
 from resources.errors import Conflict, EngineError, NotFound
 from resources.kinds import Kind
 from resources.meta import Key, Ref, Status
@@ -108,9 +108,10 @@ class Engine:
         blockers = graph.blockers(desired, targets, self.users(desired.ref), self.status)
         return Context(now=self._now(), dependencies=_there(targets), blockers=blockers)
 
-    def planning_context(self, desired: Object, after: graph.Listing) -> Context:
+    def planning_context(self, desired: Object, after: graph.Listing, changing: Mapping[Ref, ChangeKind]) -> Context:
         """With the objects as they would be after an apply."""
-        return Context(now=self._now(), dependencies=_there(graph.targets(desired, after)), planning=True)
+        dependencies = _there(graph.targets(desired, after))
+        return Context(now=self._now(), dependencies=dependencies, planning=True, changing=changing)
 
     def step(self, *, wait: bool = False) -> bool:
         """Reconcile one key on the calling thread; False when there is none now, or, having waited, none any more."""

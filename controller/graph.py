@@ -226,7 +226,12 @@ def _blocker(need: Reference, target: Object | None, status_of: Callable[[Key], 
         return f"{need.target} is being deleted"
     if need.key is not None and need.key not in target.effective.entries:
         return f"{need.target} has no key {need.key!r}"
-    return "" if _met(need.condition, target, status_of(target.key)) else f"{need.target} {_UNMET[need.condition]}"
+    status = status_of(target.key)
+    if _met(need.condition, target, status):
+        return ""
+    if need.condition == "healthy" and status is not None and status.ready and status.condition("Healthy") is None:
+        return f"{need.target} has no health check, so it never is healthy"
+    return f"{need.target} {_UNMET[need.condition]}"
 
 
 def _met(condition: str, target: Object, status: Status | None) -> bool:

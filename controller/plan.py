@@ -19,6 +19,9 @@ from resources.object import Object
 FORMAT = 1
 
 
+Look = Callable[[Object, Mapping[Ref, ChangeKind]], Diff[Any]]
+
+
 class Verb(StrEnum):
     CREATE = "create"
     UPDATE = "update"
@@ -83,9 +86,10 @@ class Decided(Protocol):
     def over(self, snapshot: Snapshot) -> Snapshot: ...
 
 
-def fold(decided: Decided, snapshot: Snapshot, look: Callable[[Object], Diff[Any]], *, changed: int) -> Plan:
+def fold(decided: Decided, snapshot: Snapshot, look: Look, *, changed: int) -> Plan:
     """Look at everything that is submitted or deleted, and at whatever depends on that, in the order of the graph. `look`
-    observes and diffs an object as it would be; `changed` is when the objects of the snapshot last changed."""
+    observes and diffs an object as it would be, given what comes of those before it; `changed` is when the objects of the
+    snapshot last changed."""
     after = decided.over(snapshot)
     edges = graph.edges(after.objects.values())
     written = {item.ref for item in decided.written}
@@ -93,6 +97,7 @@ def fold(decided: Decided, snapshot: Snapshot, look: Callable[[Object], Diff[Any
     named = written | deleted | set(decided.unchanged)
     changes: list[Change] = []
     deletions: list[Change] = []
+    changing: dict[Ref, ChangeKind] = {}
     for ref in (ref for layer in graph.layers(_affected(named, edges), edges) for ref in layer):
         item = after.find(ref)
         if item is None:
@@ -100,7 +105,8 @@ def fold(decided: Decided, snapshot: Snapshot, look: Callable[[Object], Diff[Any
         position = decided.positions.get(ref)
         verb = Verb.DELETE if ref in deleted else Verb.NONE if ref not in written else _verb(item)
         before = snapshot.get(item.key) if verb is Verb.UPDATE else None
-        change = _change(item, before, verb, look(item), "" if position is None else str(position))
+        change = _change(item, before, verb, look(item, changing), "" if position is None else str(position))
+        changing[ref] = change.kind
         if ref in deleted:
             deletions.append(change)
         elif ref in named or not change.empty:

@@ -154,6 +154,7 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
             events=events,
             resolve_user=resolve_user,
             seccomp=seccomp,
+            state=(root, run_root),
         )
     )
     image_reconciler = ImageReconciler(images, jobs, uploads, platform=settings.platform, now=_now)

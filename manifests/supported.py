@@ -70,12 +70,13 @@ REFUSED: Mapping[Kind, tuple[Refused, ...]] = {
 }
 
 
-OF_EVERY_KIND = (Refused("metadata.annotations.lading/drift", ("heal",)),)
+OF_OTHERS_THAN_CONTAINERS = (Refused("metadata.annotations.lading/drift", ("heal",)),)
 
 
 def refused(kind: Kind, document: MapNode) -> Iterator[tuple[Position, Steps, str]]:
     """Where the document asks for what this version cannot do."""
-    for entry in (*REFUSED.get(kind, ()), *OF_EVERY_KIND):
+    others = () if kind is Kind.CONTAINER else OF_OTHERS_THAN_CONTAINERS
+    for entry in (*REFUSED.get(kind, ()), *others):
         found = list(_matches(document, entry.steps, ()))
         if entry.implied:
             if not any(_asks(node, ()) for _, _, node in found):

@@ -86,6 +86,8 @@ class Context:
     planning: bool = False
     """Nothing will be acted on. Dependencies may not be there yet: what depends on them is "known after apply", and a
     thing that waits is shown as what will happen once it need not wait."""
+    changing: Mapping[Ref, ChangeKind] = field(default_factory=dict)
+    """Planning: what else is planned for, by then, and what comes of it."""
 
 
 class Sealer(Protocol):

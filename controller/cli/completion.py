@@ -6,8 +6,8 @@ from controller.cli.arguments import GLOBALS, Flag, Verb
 from resources.errors import InvalidArgument
 from resources.kinds import SUPPORTED
 
-_NAMES = "lading get all -o name 2>/dev/null | sed -n 's|^container/||p; t; p'"
-"""Containers by their bare names, everything else as kind/name. Only where an engine runs would it be quick."""
+_NAMES = "LADING_NO_START=1 lading get all -o name 2>/dev/null | sed -n 's|^container/||p; t; p'"
+"""Containers by their bare names, everything else as kind/name. A key that is pressed starts no engine."""
 _OF_FILES = ("apply", "plan", "validate", "graph", "cp")
 
 

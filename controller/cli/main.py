@@ -39,6 +39,8 @@ def main(argv: "Sequence[str]") -> int:
         if line.verb == "shutdown":
             sys.stdout.write("no engine runs\n")
             return 0
+        if b"LADING_NO_START" in posix.environ:
+            return _complain("no engine runs, and LADING_NO_START says to start none")
         from controller.cli import starting
 
         connection = starting.start(line)

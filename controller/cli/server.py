@@ -113,23 +113,22 @@ def run(session: RemoteSession, backend: Backend | None) -> None:
 
 
 def _listen(run_root: Path) -> socket.socket:
-    """Nobody can connect before owner and mode are right: the name appears last."""
+    """Owner and mode are right before anybody can connect: that takes a socket that listens."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     folder = os.open(run_root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # An address has room for 107 bytes; this one is short wherever the run root is.
-        base = Path(f"/proc/self/fd/{folder}")
-        new = base / "command.sock.new"
-        new.unlink(missing_ok=True)
-        listener.bind(str(new))
+        # An address has room for 107 bytes; the second one is short wherever the run root is.
+        base = run_root if len(bytes(run_root)) < 90 else Path(f"/proc/self/fd/{folder}")
+        path = base / "command.sock"
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
         try:
             group = grp.getgrnam(_GROUP).gr_gid
         except KeyError:
             group = -1
-        os.chown(new, -1, group)
-        new.chmod(0o660)
+        os.chown(path, -1, group)
+        path.chmod(0o660)
         listener.listen(128)
-        new.rename(base / "command.sock")
     except BaseException:
         listener.close()
         raise

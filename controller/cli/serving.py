@@ -23,4 +23,8 @@ def run(argv: Sequence[str]) -> int:
     except EngineError as error:
         sys.stderr.write(dispatch.complaint(error))
         return 1
+    # While there is one thread: neither whose folder nor whose mask this was started with is to matter.
+    os.umask(0o022)
+    if given.on("background"):
+        os.chdir("/")
     return daemon.serve(found)

@@ -1,8 +1,9 @@
 """Starting an engine in the background for a command that found none, and waiting for one that ends."""
 
-import errno
+import contextlib
 import os
 import select
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -25,35 +26,42 @@ def start(line: Line) -> "socket | None":
         sys.stderr.write("lading: no engine runs here, and only root can start one\n")
         return None
     log = os.path.join(line.root, "engine.log")
-    os.makedirs(line.root, mode=0o700, exist_ok=True)
-    begin = os.stat(log).st_size if os.path.exists(log) else 0
-    pid = _spawn(line, log)
-    connection = _await(pid, line.run_root)
-    if connection is None:
-        sys.stderr.write(f"lading: the engine did not start; the end of {log}:\n{_tail(log, begin)}")
+    try:
+        os.makedirs(line.root, mode=0o700, exist_ok=True)
+        begin = os.stat(log).st_size if os.path.exists(log) else 0
+        pid = _spawn(line, log)
+    except OSError as error:
+        sys.stderr.write(f"lading: no engine can be started in {line.root}: {error.strerror}\n")
         return None
-    if peer(connection) == pid:
-        sys.stderr.write(f"started an engine (pid {pid}); `lading shutdown` ends it\n")
-    return connection
+    child = os.pidfd_open(pid)
+    try:
+        connection = _await(child, line.run_root)
+        if connection is None:
+            sys.stderr.write(f"lading: the engine did not start; the end of {log}:\n{_tail(log, begin)}")
+        elif peer(connection) == pid:
+            sys.stderr.write(f"started an engine (pid {pid}); `lading shutdown` ends it\n")
+        else:
+            # Somebody else's came first. Ours could still take over, should that one end before it looks.
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(child, signal.SIGTERM)
+        return connection
+    finally:
+        os.close(child)
 
 
 def await_end(pid: int) -> int:
     """An engine that shuts down has let go of its files once this returns."""
     try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return 0
-    except OSError:  # not ours to watch
+        engine = os.pidfd_open(pid)
+    except OSError:  # it has ended already
         return 0
     try:
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        if not poll.poll(_PATIENCE * 1000):
+        if not _ended(engine, _PATIENCE):
             sys.stderr.write(f"lading: the engine (pid {pid}) has not ended within {_PATIENCE:.0f} s\n")
             return 1
         return 0
     finally:
-        os.close(handle)
+        os.close(engine)
 
 
 def _spawn(line: Line, log: str) -> int:
@@ -82,25 +90,24 @@ def _kept(name: str) -> bool:
     return name.upper() in _KEPT or name.startswith(("LADING_", "LC_"))
 
 
-def _await(pid: int, run_root: str) -> "socket | None":
+def _await(child: int, run_root: str) -> "socket | None":
     deadline = time.monotonic() + _PATIENCE
     running = True
     while time.monotonic() < deadline:
         connection = main.connect(run_root)
         if connection is not None:
             return connection
-        if running and _ended(pid):
+        if running and _ended(child, 0):
             # Another engine may have been a moment faster: it holds the root and is about to answer.
             running, deadline = False, time.monotonic() + 2.0
         time.sleep(0.005)
     return None
 
 
-def _ended(pid: int) -> bool:
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] != 0
-    except OSError as error:
-        return error.errno == errno.ECHILD
+def _ended(process: int, within: float) -> bool:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(within * 1000))
 
 
 def _tail(log: str, begin: int) -> str:

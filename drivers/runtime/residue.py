@@ -14,6 +14,7 @@ from pathlib import Path
 
 from drivers.kernel.cgroup import Cgroup, Hierarchies
 from drivers.kernel.mount import mounts, unmount
+from drivers.kernel.process import processes
 from drivers.runtime.conmon import supervisor, supervisors
 from drivers.runtime.layout import Layout, is_id
 from drivers.runtime.record import read_json
@@ -79,9 +80,11 @@ class Residue:
         self._instance.remove_if_empty()
 
     def remove_probes(self) -> None:
-        """What a trial of the runtimes left when it was killed."""
+        """What a trial of the runtimes left when it was killed; the runtime itself may still be at it."""
         with contextlib.suppress(OSError):
             for path in self._layout.run_root.glob("probe-*"):
+                root = f"--root={path}/oci"
+                _kill_until_gone(lambda r=root: {p.pid for p in processes() if r in p.arguments}, path.name)  # type: ignore[misc]
                 group = Cgroup(self._hierarchies, f"{self._instance.path}/{path.name}")
                 _kill_group(group)
                 group.remove()
@@ -92,14 +95,7 @@ class Residue:
         return [g for g in (Cgroup(self._hierarchies, path) for path in paths) if g.exists()]
 
     def _kill_makers(self, task_id: str, *, thorough: bool) -> None:
-        deadline = time.monotonic() + _KILL_TIMEOUT
-        while pids := self._makers(task_id, thorough=thorough):
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            if time.monotonic() > deadline:
-                raise FailedPrecondition(f"processes {sorted(pids)} of task {task_id[:12]} do not die")
-            time.sleep(0.001)
+        _kill_until_gone(lambda: self._makers(task_id, thorough=thorough), f"task {task_id[:12]}")
 
     def _makers(self, task_id: str, *, thorough: bool) -> set[int]:
         if thorough:
@@ -110,6 +106,17 @@ class Residue:
     def made_cgroup(self, task_id: str) -> Cgroup | None:
         path = read_json(self._layout.bundle(task_id).task).get("cgroup")
         return Cgroup(self._hierarchies, str(path)) if path else None
+
+
+def _kill_until_gone(find: Callable[[], set[int]], what: str) -> None:
+    deadline = time.monotonic() + _KILL_TIMEOUT
+    while pids := find():
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            raise FailedPrecondition(f"processes {sorted(pids)} of {what} do not die")
+        time.sleep(0.001)
 
 
 def _kill_group(group: Cgroup) -> None:

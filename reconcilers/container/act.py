@@ -1,5 +1,6 @@
 """Perform one action. What takes long is begun as a job."""
 
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from reconcilers.container.actions import (
     DeleteTask,
     DropSandbox,
     ForgetJob,
+    HostPath,
     InitProgram,
     MountedAt,
     MountRootfs,
@@ -39,6 +41,7 @@ from reconcilers.container.actions import (
     UpdateLimits,
     WriteSandboxFiles,
 )
+from reconcilers.container.binds import check_bind
 from reconcilers.container.drivers import ContainerDrivers
 from reconcilers.container.model import IO, PROBES, copy_up_job, key_of, probe_job
 from reconcilers.container.ocispec import Resolved, oci_spec
@@ -161,6 +164,9 @@ class Actor:
             if found is None:
                 raise FailedPrecondition("init: this host has no static init program", hint="apt-get install tini")
             source = found
+        elif isinstance(bind.source, HostPath):
+            source = bind.source.path
+            check_bind(Path(os.path.realpath(source)), bind.source.dangerous, drivers.state)
         else:
             source = bind.source
         return drivers.stage.stage(bind.task_id, bind.slot, source, bind.inner, create=bind.create)

@@ -94,6 +94,14 @@ class MountedAt:
 
 
 @dataclass(frozen=True, slots=True)
+class HostPath:
+    """A path an operator names, and the dangers the manifest names with it."""
+
+    path: Path
+    dangerous: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class InitProgram:
     """The static init of the host."""
 
@@ -103,7 +111,7 @@ class StageBind:
     task_id: str
     slot: str
     target: str
-    source: "Path | ProjectedAt | MountedAt | InitProgram"
+    source: "Path | HostPath | ProjectedAt | MountedAt | InitProgram"
     inner: str = ""
     create: bool = False
 

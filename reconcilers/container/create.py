@@ -15,6 +15,7 @@ from reconcilers.container.actions import (
     DeleteProjection,
     DeleteTask,
     DropSandbox,
+    HostPath,
     InitProgram,
     MountedAt,
     MountRootfs,
@@ -31,11 +32,10 @@ from reconcilers.container.actions import (
     WriteSandboxFiles,
 )
 from reconcilers.container.intent import PAUSED, RUNNING, Intent, log_config, network_mode, slots
-from reconcilers.container.model import Incarnation, Observed, copy_up_job
+from reconcilers.container.model import UNKNOWN, Incarnation, Observed, copy_up_job
 from reconcilers.interface import Context
 from resources.container_parts import Mount
 
-UNKNOWN = "(known after apply)"
 _NOWHERE = Path("/")
 
 
@@ -186,24 +186,24 @@ def _projected(life: Incarnation, wanted: ProjectContent) -> bool:
 
 
 def _binds(intent: Intent, observed: Observed, life_id: str) -> tuple[StageBind, ...]:
-    names = slots(intent.spec)
+    names, dangerous = slots(intent.spec), intent.spec.security.dangerous
     found = [
         bind
         for mount in intent.spec.mounts
-        if (bind := _bind(mount, observed, life_id, names[mount.target])) is not None
+        if (bind := _bind(mount, observed, life_id, names[mount.target], dangerous)) is not None
     ]
     if intent.spec.init:
         found.append(StageBind(life_id, "init", "init", InitProgram()))
     return tuple(found)
 
 
-def _bind(mount: Mount, observed: Observed, life_id: str, slot: str) -> StageBind | None:
+def _bind(mount: Mount, observed: Observed, life_id: str, slot: str, dangerous: tuple[str, ...]) -> StageBind | None:
     if mount.volume is not None:
         view = observed.volumes.get(mount.target)
         path = view.state.path if view and view.state else _NOWHERE
         return StageBind(life_id, slot, mount.target, path, mount.sub_path or "")
     if mount.bind is not None:
-        return StageBind(life_id, slot, mount.target, Path(mount.bind), create=mount.create)
+        return StageBind(life_id, slot, mount.target, HostPath(Path(mount.bind), dangerous), create=mount.create)
     if mount.image is not None:
         return StageBind(life_id, slot, mount.target, MountedAt(f"{life_id}.{slot}"), mount.sub_path or "")
     if mount.source in ("secret", "config"):

@@ -24,7 +24,7 @@ from reconcilers.container.actions import (
 from reconcilers.container.changes import changes, worst
 from reconcilers.container.health import UNHEALTHY, effective_check, record_of, state
 from reconcilers.container.intent import CREATED, PAUSED, RUNNING, STOPPED, Intent, intent
-from reconcilers.container.model import Incarnation, Observed, number_of, task_id
+from reconcilers.container.model import UNKNOWN, Incarnation, Observed, number_of, task_id
 from reconcilers.container.restart import verdict
 from reconcilers.container.stop import since_when, stopping
 from reconcilers.container.upkeep import Upkeep, upkeep, watch
@@ -179,7 +179,7 @@ def _replaced(case: _Case) -> ContainerDiff:
     if waiting and not case.context.planning:
         return case.diff(waiting=waiting)
     following = Incarnation(task_id(case.observed.uid, number_of(case.life.id) + 1))
-    parent = case.observed.image.chain_id if case.observed.image else create.UNKNOWN
+    parent = case.observed.image.chain_id if case.observed.image else UNKNOWN
     # The next life is there before the last is gone: its number is remembered by its layer alone.
     actions: list[ContainerAction] = [PrepareSnapshot(following.id, parent), *create.removal(case.life)]
     if case.context.planning:

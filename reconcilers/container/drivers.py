@@ -43,4 +43,6 @@ class ContainerDrivers:
     seccomp: SeccompProfile
     """drivers.runtime.seccomp.seccomp"""
     host: Host = field(default_factory=LocalHost)
+    state: tuple[Path, ...] = ()
+    """The engine's own folders: bound into no container by accident."""
     now: Callable[[], datetime] = _now

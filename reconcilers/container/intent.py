@@ -10,7 +10,7 @@ from drivers.images.interface import ImageConfig
 from drivers.network.interface import SandboxFiles
 from drivers.runtime.interface import Limits, LogConfig
 from reconcilers.container.actions import Recipe
-from reconcilers.container.model import Incarnation, Observed
+from reconcilers.container.model import UNKNOWN, Incarnation, Observed
 from reconcilers.container.ocispec import hostname
 from reconcilers.image.overrides import overridden
 from reconcilers.interface import Context
@@ -93,7 +93,7 @@ def intent(desired: Object, observed: Observed, context: Context) -> Intent:
     return Intent(
         object=desired,
         spec=spec,
-        state=desired.suspension.state if desired.suspension else spec.state or RUNNING,
+        state=asked_state(desired),
         recipe=recipe,
         contents=found,
         applied=_applied(desired, observed, image_object, {n: d for n, (_, d) in known.items()}, found),
@@ -109,6 +109,7 @@ def _applied(
     contents: Mapping[str, Content],
 ) -> dict[str, Any]:
     spec: ContainerSpec = desired.effective
+    unknown = observed.outdated
     overrides = image_object.effective.config.model_dump(mode="json", exclude_defaults=True) if image_object else {}
     return {
         "name": desired.metadata.name,
@@ -116,17 +117,21 @@ def _applied(
         "labels": dict(desired.metadata.labels),
         "annotations": dict(desired.metadata.annotations),
         "spec": spec.full(),
-        "state": desired.suspension.state if desired.suspension else spec.state or RUNNING,
-        **({"image": observed.image.id} if observed.image else {}),
+        "state": asked_state(desired),
+        **({"image": UNKNOWN if "" in unknown else observed.image.id} if observed.image else {}),
         "overrides": overrides,
         "env": dict(env),
         "contents": {target: value.version for target, value in contents.items()},
         "volumes": {target: view.uid for target, view in observed.volumes.items()},
-        "images": {target: image.id for target, image in observed.images.items()},
+        "images": {target: UNKNOWN if target in unknown else image.id for target, image in observed.images.items()},
         "started": dict(observed.started),
         "shared": {kind: shared.token for kind, shared in observed.shared.items()},
         "restartRequest": desired.restart_request,
     }
+
+
+def asked_state(desired: Object) -> str:
+    return desired.suspension.state if desired.suspension else desired.effective.state or RUNNING
 
 
 def host_name(desired: Object, life: Incarnation | None) -> str:

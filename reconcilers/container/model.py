@@ -19,6 +19,7 @@ from resources.kinds import Kind
 from resources.meta import Key
 
 TASK_ID = re.compile(r"(?P<uid>[0-9a-f]{32})[0-9a-f]{32}")
+UNKNOWN = "(known after apply)"
 PROBES, IO = "probes", "io"
 """Pools of jobs."""
 
@@ -116,6 +117,8 @@ class Observed:
     image: Image | None = None
     """None when some of its content is not here."""
     unpacked: bool = False
+    outdated: frozenset[str] = frozenset()
+    """When planning: targets of images that are to be made of something else than they are; "" is that of the root."""
     images: Mapping[str, Image] = field(default_factory=dict)
     """Images mounted, by target, as far as they are here and unpacked."""
     volumes: Mapping[str, VolumeView] = field(default_factory=dict)

@@ -9,9 +9,20 @@ from drivers.network.interface import SandboxFiles
 from drivers.runtime.interface import TaskState, TaskStatus
 from drivers.snapshots.interface import SnapshotKind
 from reconcilers.container.drivers import ContainerDrivers
-from reconcilers.container.intent import content, host_name, image_of, network_mode, sandbox_files, slots
+from reconcilers.container.intent import (
+    PAUSED,
+    RUNNING,
+    asked_state,
+    content,
+    host_name,
+    image_of,
+    network_mode,
+    sandbox_files,
+    slots,
+)
 from reconcilers.container.model import (
     TASK_ID,
+    UNKNOWN,
     Incarnation,
     Observed,
     Projection,
@@ -21,8 +32,9 @@ from reconcilers.container.model import (
     number_of,
     probe_job,
 )
-from reconcilers.image.model import record_name
-from reconcilers.interface import Context, JobState
+from reconcilers.image.diff import outdated
+from reconcilers.image.model import Record, record_name
+from reconcilers.interface import ChangeKind, Context, JobState
 from resources.container import ContainerSpec
 from resources.errors import EngineError
 from resources.image_reference import parse
@@ -54,6 +66,7 @@ class Observer:
             incarnations=lives,
             image=image,
             unpacked=image is not None and self._drivers.images.unpacked(image),
+            outdated=frozenset(self._outdated(desired, context) if context.planning else ()),
             images=dict(self._mounted_images(desired, context)),
             volumes=dict(self._volumes(desired, context)),
             started=dict(self._started(desired, context)),
@@ -150,6 +163,15 @@ class Observer:
             if image is not None and self._drivers.images.unpacked(image):
                 yield mount.target, image
 
+    def _outdated(self, desired: Object, context: Context) -> Iterator[str]:
+        declared = {mount.target: mount.image.name for mount in desired.effective.mounts if mount.image is not None}
+        refs = {t: Ref(kind=Kind.IMAGE, namespace=desired.metadata.namespace, name=n) for t, n in declared.items()}
+        found = {"": image_of(desired, context), **{t: context.dependencies.get(ref) for t, ref in refs.items()}}
+        for target, image in found.items():
+            record = self._drivers.images.names().get(record_name(image.metadata.uid)) if image else None
+            if image is not None and record is not None and outdated(image, Record.of(record)):
+                yield target
+
     def _volumes(self, desired: Object, context: Context) -> Iterator[tuple[str, VolumeView]]:
         for mount in desired.effective.mounts:
             found = _volume(desired, context, mount.volume)
@@ -197,7 +219,9 @@ class Observer:
     def _started(self, desired: Object, context: Context) -> Iterator[tuple[str, str]]:
         for dependency in desired.effective.depends_on:
             task = self._latest(desired, context, dependency.container) if dependency.restart else None
-            if task is not None and task.started_at is not None and task.status in _ALIVE:
+            if task is not None and _restarting(desired, context, dependency.container):
+                yield dependency.container, UNKNOWN
+            elif task is not None and task.started_at is not None and task.status in _ALIVE:
                 yield dependency.container, _token(task)
 
     def _shared(self, desired: Object, context: Context) -> Iterator[tuple[str, Shared]]:
@@ -218,6 +242,13 @@ def _volume(desired: Object | None, context: Context, name: str | None) -> Objec
     if desired is None or name is None:
         return None
     return context.dependencies.get(Ref(kind=Kind.VOLUME, namespace=desired.metadata.namespace, name=name))
+
+
+def _restarting(desired: Object, context: Context, name: str) -> bool:
+    """Planning: whether it is to run again as another process."""
+    ref = Ref(kind=Kind.CONTAINER, namespace=desired.metadata.namespace, name=name)
+    runs = ref in context.dependencies and asked_state(context.dependencies[ref]) in (RUNNING, PAUSED)
+    return runs and context.changing.get(ref, ChangeKind.NONE) >= ChangeKind.RESTART
 
 
 def _token(task: TaskState) -> str:

@@ -81,6 +81,21 @@ def _content_changes(observed: ObservedImage, wanted: Wanted) -> tuple[FieldChan
     record = observed.record
     if record is None:
         return (FieldChange(f"spec.from.{wanted.source}", None, wanted.digest or None, ChangeKind.NONE),)
+    found = _otherwise(record, wanted)
+    if not found and observed.image is None:
+        found.append(FieldChange("content", "incomplete", "complete", ChangeKind.HOT, drift=True))
+    return tuple(found)
+
+
+def outdated(desired: Object, record: Record) -> bool:
+    """Whether the image was made of something else than is wanted now, and is to be imported again."""
+    try:
+        return bool(_otherwise(record, wanted_content(desired, record.platform)))
+    except EngineError:
+        return False
+
+
+def _otherwise(record: Record, wanted: Wanted) -> list[FieldChange]:
     found = []
     if (record.source, record.digest) != (wanted.source, wanted.digest):
         found.append(
@@ -90,9 +105,7 @@ def _content_changes(observed: ObservedImage, wanted: Wanted) -> tuple[FieldChan
         found.append(FieldChange("spec.platform", record.platform, wanted.platform, ChangeKind.HOT))
     if record.choice is not None and record.choice != wanted.tags:
         found.append(FieldChange("content", "chosen by other tags", "chosen by these tags", ChangeKind.HOT))
-    if not found and observed.image is None:
-        found.append(FieldChange("content", "incomplete", "complete", ChangeKind.HOT, drift=True))
-    return tuple(found)
+    return found
 
 
 def _import(

@@ -152,7 +152,10 @@ def edited(wish: Wish, edits: Iterable[Edit]) -> Wish:
             found.pop(name, None)
         else:
             old = found.get(name, {})
-            found[name] = {**{k: v for k, v in old.items() if k != field}, **({field: value} if field and value is not None else {})}
+            found[name] = {
+                **{k: v for k, v in old.items() if k != field},
+                **({field: value} if field and value is not None else {}),
+            }
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines import Engine
+from tests.engines import COMMAND, Engine
 from tests.unit.controller.cli.clients import terminal, until
 
 pytestmark = pytest.mark.host
@@ -42,6 +42,7 @@ def test_a_command_starts_one_engine_and_says_so(engine: Make) -> None:
     until(lambda: made.pid)
     started = [line for text in said for line in text.splitlines() if line.startswith("started an engine")]
     assert started == [f"started an engine (pid {made.pid}); `lading shutdown` ends it"]
+    assert os.readlink(f"/proc/{made.pid}/cwd") == "/"
     environment = Path(f"/proc/{made.pid}/environ").read_bytes().split(b"\0")
     assert all(
         pair.partition(b"=")[0] in {b"PATH", b"HOME", b"LANG", b"TZ", b"TMPDIR", b""}
@@ -59,6 +60,14 @@ def test_an_engine_that_cannot_start_says_why(engine: Make) -> None:
     assert "the engine did not start" in answer.stderr
     assert "workers is a whole number" in answer.stderr
     (made.root / "settings.yaml").unlink()
+
+
+def test_a_root_that_is_none_is_told(short_path: Path) -> None:
+    (short_path / "file").write_text("")
+    command = [*COMMAND, "--root", str(short_path / "file/root"), "--run-root", str(short_path / "run"), "get", "c"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 1
+    assert answer.stderr == f"lading: no engine can be started in {short_path}/file/root: Not a directory\n"
 
 
 def test_shutdown_returns_when_the_engine_has_gone(engine: Make) -> None:

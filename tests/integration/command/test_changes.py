@@ -183,10 +183,10 @@ def test_the_text_of_a_plan_names_old_and_new(client: Client) -> None:
     wanted = text(container("web", resources={"memory": "32Mi"}, env={"MODE": "prod"}), container("more"))
     answer = client("plan", "-f", "-", stdin=wanted).stdout
     [limit] = [line for line in answer.splitlines() if "resources.memory" in line]
-    assert "64Mi -> 32Mi" in limit
+    assert "64Mi → 32Mi" in limit
     assert "hot" in limit
     [mode] = [line for line in answer.splitlines() if "env.MODE" in line]
-    assert "test -> prod" in mode
+    assert "test → prod" in mode
     assert "recreate" in mode
     assert "container/more" in answer
 

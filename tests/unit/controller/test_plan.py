@@ -1,6 +1,7 @@
 """Plans: every change in graph order, what it does to what runs, and no secret in it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from controller.store.snapshot import Snapshot
 from reconcilers.interface import ChangeKind, Diff, FieldChange
 from resources.errors import InvalidArgument
 from resources.kinds import Kind
-from resources.meta import Key
+from resources.meta import Key, Ref
 from resources.object import Object, Suspension
 from tests.unit.controller.making import NOW, admitted, ref, stored, submission
 
@@ -40,7 +41,7 @@ def planned(
 ) -> Plan:
     admission: Admission = admitted(submissions, before, ApplyOptions(**options))
     assert admission.problems == ()
-    return fold(admission, before or Snapshot(), lambda item: (diffs or {}).get(str(item.ref), Diff()), changed=3)
+    return fold(admission, before or Snapshot(), lambda item, _: (diffs or {}).get(str(item.ref), Diff()), changed=3)
 
 
 def applied(*submissions: Submission, before: Snapshot | None = None, owner: str = "") -> Snapshot:
@@ -149,7 +150,7 @@ def test_what_depends_on_a_change_is_looked_at_too() -> None:
     )
     looked: list[str] = []
 
-    def look(item: Object) -> Diff[Act]:
+    def look(item: Object, changing: Mapping[Ref, ChangeKind]) -> Diff[Act]:
         looked.append(str(item.ref))
         if item.ref != ref("container/web"):
             return Diff()
@@ -171,7 +172,7 @@ def test_look_gets_the_object_as_it_would_be() -> None:
     admission = admitted([submission("container/web", {"image": "b"})], before, ApplyOptions(owner="o", prune=True))
     seen: dict[str, Object] = {}
 
-    def look(item: Object) -> Diff[Act]:
+    def look(item: Object, changing: Mapping[Ref, ChangeKind]) -> Diff[Act]:
         seen[item.metadata.name] = item
         return Diff()
 

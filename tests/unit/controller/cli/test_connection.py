@@ -433,6 +433,8 @@ def test_commands_that_need_no_engine_do_without(short_path: Path, tmp_path: Pat
     assert call(short_path, "version").stdout.endswith(b"no engine runs\n")
     assert call(short_path, "--help").stdout.startswith(b"lading: ")
     assert call(short_path, "shutdown").stdout == b"no engine runs\n"
+    answer = call(short_path, "get", "container", env={**os.environ, "LADING_NO_START": "1"})
+    assert (answer.returncode, answer.stderr[:24]) == (1, b"lading: no engine runs, ")
     assert call(short_path, "validate", "-f", str(tmp_path)).stdout == b"1 manifest is valid\n"
     assert b'"$schema"' in call(short_path, "schema").stdout
     assert list(short_path.iterdir()) == []

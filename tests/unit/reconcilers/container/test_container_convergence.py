@@ -142,6 +142,7 @@ def test_a_failed_creation_is_recorded_and_tried_again() -> None:
         ({"logging": {"driver": "journald"}}, Unsupported),
         ({"security": {"sysctls": {"kernel.core_pattern": "1"}}}, InvalidArgument),
         ({"security": {"runAsNonRoot": True}}, FailedPrecondition),
+        ({"mounts": [{"bind": "/proc/1", "target": "/m"}]}, InvalidArgument),
         ({"security": {"runAsNonRoot": True}, "mounts": [{"bind": "/opt", "target": "/m"}]}, FailedPrecondition),
         ({"mounts": [{"bind": "/missing", "target": "/m"}]}, FailedPrecondition),
     ],
