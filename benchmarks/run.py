@@ -19,8 +19,10 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 TEXT = """# Benchmarks
 
 Measured by `script/bench` through the `lading` command, as a user runs it, against an engine with roots of its own.
-{machine}. Each figure is the median of so many runs, with the least and the most; everything that a command prints or
-waits for is in its time. The containers are busybox, without a network, and are waited for until they run, or are gone.
+Each figure is the median of so many runs, with the least and the most; everything that a command prints or waits for is in
+its time. The containers are busybox, without a network, and are waited for until they run, or are gone.
+
+{machine}.
 
 {table}
 

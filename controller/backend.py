@@ -258,8 +258,8 @@ class EngineBackend:
         """Whether the object was already made of this very content, and is well."""
         if item is None or item.deleting:
             return False
-        known, status = item.inputs.get(path), self.engine.status(item.key)
-        return known is not None and known.digest == digest and status is not None and status.ready
+        known = item.inputs.get(path)
+        return known is not None and known.digest == digest and self.engine.ready(item)
 
     def _find(self, ref: Ref) -> Object:
         item = self.objects.find(ref)

@@ -63,6 +63,7 @@ class Daemon:
     def _resync(self) -> None:
         self._wiring.engine.wake_all()
         self._wiring.sweep()
+        self._wiring.release_uploads()
 
     def _source(self, name: str, run: Callable[[], None]) -> None:
         def guarded() -> None:

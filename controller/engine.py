@@ -53,8 +53,8 @@ class Engine:
         self.events = events
         self.queue: WorkQueue[Key] = queue or WorkQueue()
         self.slowest_act = ("", 0.0)
-        self.on_ready: Callable[[Object], None] = lambda item: None
-        """Called when an object has become ready."""
+        self.on_ready: Callable[[Object], None] = lambda _: None
+        """Called when an object has become ready, or is so in a new generation."""
         self._now = now
         self._log = structlog.get_logger()
         self._lock = threading.Lock()
@@ -92,6 +92,11 @@ class Engine:
         """As of this life."""
         with self._lock:
             return self._statuses.get(key)
+
+    def ready(self, item: Object) -> bool:
+        """As of this life, and as it is asked for now."""
+        status = self.status(item.key)
+        return status is not None and status.ready and status.observed_generation >= item.metadata.generation
 
     def outcome(self, key: Key) -> Outcome | None:
         with self._lock:
@@ -218,7 +223,7 @@ class Engine:
             self._outcomes[key] = outcome
         if before is None or before.conditions != report.conditions or before.fields != report.fields:
             self._wake_users(item)
-        if report.ready and not (before and before.ready):
+        if report.ready and not (before and before.ready and before.observed_generation == report.observed_generation):
             self.on_ready(item)
 
     def _remove(self, item: Object) -> None:

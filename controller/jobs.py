@@ -45,6 +45,10 @@ class ThreadJobs:
             job = self._jobs.get(job_id)
             return job.state if job else None
 
+    def of(self, owner: str) -> Mapping[str, JobState]:
+        with self._lock:
+            return {job_id: job.state for job_id, job in self._jobs.items() if job_id.startswith(f"{owner}/")}
+
     def cancel(self, job_id: str) -> None:
         with self._lock:
             job = self._jobs.get(job_id)

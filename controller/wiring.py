@@ -95,14 +95,15 @@ class Wiring:
         for key in found:
             self.engine.queue.add(key)
 
-    def release_uploads(self, item: Object) -> None:
+    def became_ready(self, item: Object) -> None:
+        if item.inputs:
+            self.release_uploads()
+
+    def release_uploads(self) -> None:
         """What was sent is kept until the objects that name it are ready."""
-        if not item.inputs:
-            return
         needed: set[str] = set()
         for other in self.objects.list():
-            status = self.engine.status(other.key)
-            if other.inputs and (status is None or not status.ready):
+            if not self.engine.ready(other):
                 needed.update(content.digest for content in other.inputs.values())
         self.uploads.keep_only(needed)
 
@@ -135,6 +136,7 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
     images = ImageDriver(root / "images", snapshotter)
     sandboxes = NetnsSandboxes(run_root, settings.instance)
     volumes: dict[str, VolumeDriver] = {"local": LocalVolumes(root, run_root), "tmpfs": TmpfsVolumes(root, run_root)}
+    anonymous = LocalVolumes(root / "anonymous", run_root / "anonymous")
     copy_up, copier, logs = DescriptorCopyUp(), TreeCopier(), FileLogs(root, run_root)
     containers = ContainerReconciler(
         ContainerDrivers(
@@ -144,6 +146,7 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
             images=images,
             sandboxes=sandboxes,
             volumes=volumes,
+            anonymous=anonymous,
             copy_up=copy_up,
             projector=TmpfsProjector(run_root),
             stage=BoundStage(run_root),
@@ -201,13 +204,13 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
             lambda: seeds.cleanup([]),
             snapshotter.cleanup,
             images.cleanup,
-            *(driver.cleanup for driver in volumes.values()),
+            *(driver.cleanup for driver in (*volumes.values(), anonymous)),
             image_reconciler.prune,
         ),
         closers=(runtime.close, snapshotter.close, objects.settle, store.close, events.close),
         new_store=store.created,
     )
-    engine.on_ready = wiring.release_uploads
+    engine.on_ready = wiring.became_ready
     return wiring
 
 

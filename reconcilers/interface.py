@@ -122,6 +122,9 @@ class Jobs(Protocol):
 
     def state(self, job_id: str) -> "JobState | None": ...
 
+    def of(self, owner: str) -> Mapping[str, "JobState"]:
+        """All that are known of one object (`container:<uid>`), by ID."""
+
     def cancel(self, job_id: str) -> None: ...
 
     def forget(self, job_id: str) -> None: ...

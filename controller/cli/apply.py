@@ -1,11 +1,11 @@
-"""apply, plan, delete, validate: from manifests to desired state, and what would come of it."""
+"""apply, plan, validate: from manifests to desired state, and what would come of it."""
 
 import json
 from collections.abc import Sequence
 
 from controller.admission import Refused
 from controller.cli import reading, saved_plan, waiting
-from controller.cli.arguments import MANY, Flag, Verb
+from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
 from controller.interface import Applied, ApplyOptions, Submission
 from controller.plan import Plan, to_json
@@ -70,26 +70,6 @@ def plan(call: Call) -> int:
     return 0
 
 
-def delete(call: Call) -> int:
-    refs = _refs_to_delete(call)
-    if not refs:
-        as_json = call.arguments.text("output") == "json"
-        call.line(json.dumps({"event": "end", "ok": True, "timeout": False}) if as_json else "nothing to delete")
-        return 0
-    flags = {name: call.arguments.on(name) for name in ("data", "cascade", "force")}
-    keys = {item.ref: item.key for item in map(call.backend.objects.find, refs) if item is not None}
-    marked = call.backend.delete(refs, **flags)
-    for ref in marked:
-        if ref not in keys:
-            item = call.backend.objects.find(ref)
-            keys |= {} if item is None else {ref: item.key}
-    if call.arguments.on("no-wait"):
-        for ref in marked:
-            call.line(f"{ref} is being deleted")
-        return 0
-    return waiting.wait(call, [(keys[ref], ref) for ref in marked if ref in keys], waiting.until_gone)
-
-
 def validate(call: Call) -> int:
     loaded = reading.manifests(call)
     problems = dangling(loaded, lambda _: False)
@@ -100,23 +80,6 @@ def validate(call: Call) -> int:
     count = len(loaded.manifests)
     call.line(f"{count} {'manifest is' if count == 1 else 'manifests are'} valid")
     return 0
-
-
-def _refs_to_delete(call: Call) -> Sequence[Ref]:
-    words, files, everything = call.arguments.words, call.arguments.many("file"), call.arguments.on("all")
-    if bool(words) + bool(files) + everything != 1:
-        raise InvalidArgument("say what to delete: KIND/NAME …, -f FILE, or --all")
-    objects = call.backend.objects
-    if everything:
-        return [item.ref for item in objects.list(namespace=call.namespace)]
-    if files:
-        # Those that are not there are gone already.
-        named = [located.manifest.ref for located in reading.manifests(call).manifests]
-        return [ref for ref in named if objects.find(ref) is not None]
-    refs = [call.ref(word) for word in words]
-    for ref in refs:
-        call.found(ref)
-    return refs
 
 
 def _options(call: Call) -> ApplyOptions:
@@ -220,24 +183,6 @@ Exit codes: 0 done, 1 error, 3 the saved plan is stale (nothing was touched), 4 
         ),
         text="""Changes nothing. Says of each change whether it is hot, a restart, a recreate, or loses data.
 --exit-code counts desired state; with =drift also what others changed on the host.""",
-    ),
-    Verb(
-        "delete",
-        "KIND/NAME … | -f FILE … | --all",
-        "delete objects",
-        delete,
-        (
-            reading.FILES,
-            *reading.VARIABLES,
-            Flag("all", "everything in the namespace"),
-            Flag("data", "volumes' data as well"),
-            Flag("cascade", "what uses them as well"),
-            Flag("force", "kill instead of stopping"),
-            *WAIT,
-            OUTPUT,
-        ),
-        (0, MANY),
-        text="What is in use is not deleted: its users are named. Data of volumes stays, unless --data is given.",
     ),
     Verb(
         "validate",

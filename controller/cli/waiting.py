@@ -53,7 +53,7 @@ def until_ready(backend: Backend, key: Key, ref: Ref) -> Look:
         return Look(ref, status.phase, message)
     if (status.ready or resting(item)) and backend.settled(key):
         return Look(ref, status.phase, done=True)
-    over = status.phase in _OVER and not resting(item)
+    over = status.phase in _OVER and not (status.ready or resting(item))
     return Look(ref, status.phase, message, failed=over or (ready is not None and ready.reason in _HOPELESS))
 
 

@@ -68,7 +68,7 @@ def _detach(host: FakeVolumeHost, driver: str, volume_id: str) -> None:
 
 
 class FakeVolumes(Breakable):
-    """`driver` is "local" or "tmpfs"; `unsupported` is why this host enforces no sizes, "" when it does."""
+    """`driver` is "local" or "tmpfs", or another word for a second "local" of its own; `unsupported` is why this host enforces no sizes, "" when it does."""
 
     def __init__(self, host: FakeVolumeHost | None = None, driver: str = "local", unsupported: str = "") -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class FakeVolumes(Breakable):
             if state is None or state.claim != config.claim:
                 released = self._claimed(config)
                 state = state or (self._taken_back(released, config) if released else None)
-            if state and self.driver == "local" and state.size != config.size:
+            if state and self.driver != "tmpfs" and state.size != config.size:
                 self._check_growth(state, config)
             if state is None:
                 path = _ROOT / self.driver / config.id
@@ -129,7 +129,7 @@ class FakeVolumes(Breakable):
                 self.host.trees.pop(state.path, None)
             else:
                 del self.host.volumes[self.driver, volume_id]  # to come last in order
-                local = self.driver == "local"
+                local = self.driver != "tmpfs"
                 self._put(replace(state, released=True, mounted=state.mounted and not (local and state.size)))
 
     def mark_populated(self, volume_id: str) -> None:
@@ -139,9 +139,10 @@ class FakeVolumes(Breakable):
             raise FailedPrecondition(f"volume {volume_id} is not mounted")
         self._put(replace(state, populated=True))
 
-    def list(self) -> Sequence[VolumeState]:
+    def list(self, prefix: str = "") -> Sequence[VolumeState]:
         with self.host.lock:
-            return [state for (driver, _), state in sorted(self.host.volumes.items()) if driver == self.driver]
+            found = sorted(self.host.volumes.items())
+            return [state for (driver, name), state in found if driver == self.driver and name.startswith(prefix)]
 
     def cleanup(self) -> int:
         return 0
@@ -181,7 +182,7 @@ class FakeVolumes(Breakable):
         return found
 
     def _taken_back(self, state: VolumeState, config: VolumeConfig) -> VolumeState:
-        if self.driver == "local" and state.size != config.size:
+        if self.driver != "tmpfs" and state.size != config.size:
             self._check_growth(state, config)
         del self.host.volumes[self.driver, state.id]
         path = _ROOT / self.driver / config.id

@@ -13,7 +13,7 @@ from typing import Protocol
 @dataclass(frozen=True, slots=True)
 class VolumeConfig:
     id: str
-    """uid of the Volume object: 32 hex digits."""
+    """32 hex digits: the uid of the Volume object, or what stands in for one."""
     claim: str
     """`namespace/name`: retained data is found again by it."""
     size: int | None = None
@@ -69,8 +69,8 @@ class VolumeDriver(Protocol):
 
     def mark_populated(self, volume_id: str) -> None: ...
 
-    def list(self) -> Sequence[VolumeState]:
-        """Live and released ones."""
+    def list(self, prefix: str = "") -> Sequence[VolumeState]:
+        """Live and released ones whose ID begins so."""
 
     def cleanup(self) -> int:
         """Delete half-made and half-deleted volumes; never data. Return how many."""

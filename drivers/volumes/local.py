@@ -103,8 +103,9 @@ class LocalVolumes:
             if not record.populated:
                 self._write(volume_id, replace(record, populated=True))
 
-    def list(self) -> Sequence[VolumeState]:
-        return [state for volume_id in self._ids() if (state := self.inspect(volume_id))]
+    def list(self, prefix: str = "") -> Sequence[VolumeState]:
+        wanted = (volume_id for volume_id in self._ids() if volume_id.startswith(prefix))
+        return [state for volume_id in wanted if (state := self.inspect(volume_id))]
 
     def cleanup(self) -> int:
         with self._lock:

@@ -93,8 +93,9 @@ class TmpfsVolumes:
                 raise FailedPrecondition(f"volume {volume_id} is not mounted")
             (point / _POPULATED).touch(mode=0o600)
 
-    def list(self) -> Sequence[VolumeState]:
-        return [state for volume_id in self._ids() if (state := self.inspect(volume_id))]
+    def list(self, prefix: str = "") -> Sequence[VolumeState]:
+        wanted = (volume_id for volume_id in self._ids() if volume_id.startswith(prefix))
+        return [state for volume_id in wanted if (state := self.inspect(volume_id))]
 
     def cleanup(self) -> int:
         """Retained data that a reboot has taken is no data any more."""

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from drivers.runtime.interface import TaskConfig
+from drivers.volumes.interface import VolumeDriver, VolumeState
 from reconcilers.attempts import attempted
 from reconcilers.container import stop
 from reconcilers.container.actions import (
+    AnonymousAt,
     ContainerAction,
     CopyUpVolume,
+    CreateAnonymous,
     CreateSandbox,
     CreateTask,
+    DeleteAnonymous,
     DeleteProjection,
     DeleteTask,
     DropSandbox,
@@ -67,6 +71,8 @@ class Actor:
             RecordExit: self._record_exit,
             PrepareSnapshot: self._prepare,
             MountRootfs: lambda a: drivers.roots.mount(a.name, drivers.snapshotter.mounts(a.name)),
+            CreateAnonymous: lambda a: drivers.anonymous.create(a.config),
+            DeleteAnonymous: lambda a: drivers.anonymous.delete(a.volume_id, data=True),
             CreateSandbox: lambda a: drivers.sandboxes.create(a.sandbox_id, pid=a.pid),
             WriteSandboxFiles: lambda a: drivers.sandboxes.write_files(a.sandbox_id, a.files),
             PauseTask: lambda a: drivers.runtime.pause(a.task_id),
@@ -127,6 +133,7 @@ class Actor:
             netns=self._netns(action.sandbox_id),
             files=drivers.sandboxes.files(action.files_id) if action.files_id else {},
             shared=action.shared,
+            anonymous=tuple(bind.target for bind in action.binds if isinstance(bind.source, AnonymousAt)),
         )
         made = oci_spec(spec, resolved, drivers.seccomp)
         who = {"uid": account.uid, "gid": account.gid, "groups": list(account.groups), "home": account.home}
@@ -167,6 +174,8 @@ class Actor:
         elif isinstance(bind.source, HostPath):
             source = bind.source.path
             check_bind(Path(os.path.realpath(source)), bind.source.dangerous, drivers.state)
+        elif isinstance(bind.source, AnonymousAt):
+            source = _found(drivers.anonymous, bind.source.volume_id).path
         else:
             source = bind.source
         return drivers.stage.stage(bind.task_id, bind.slot, source, bind.inner, create=bind.create)
@@ -210,11 +219,9 @@ class Actor:
 
     def _fill(self, action: CopyUpVolume) -> None:
         drivers = self._drivers
-        driver = drivers.volumes[action.driver]
+        driver = drivers.anonymous if action.driver is None else drivers.volumes[action.driver]
         with self._filling[action.volume_id]:
-            state = driver.inspect(action.volume_id)
-            if state is None:
-                raise NotFound(f"volume {action.volume_id} is gone")
+            state = _found(driver, action.volume_id)
             if not state.populated:
                 drivers.copy_up.copy_up(drivers.roots.path(action.task_id), action.target, state.path)
                 driver.mark_populated(action.volume_id)
@@ -225,3 +232,10 @@ class Actor:
             probe(self._drivers, action)
 
         self._drivers.jobs.start(probe_job(action.uid), PROBES, run)
+
+
+def _found(driver: VolumeDriver, volume_id: str) -> VolumeState:
+    state = driver.inspect(volume_id)
+    if state is None:
+        raise NotFound(f"volume {volume_id} is gone")
+    return state

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from drivers.images.interface import ImageConfig
 from drivers.network.interface import SandboxFiles
 from drivers.runtime.interface import Limits, LogConfig
+from drivers.volumes.interface import VolumeConfig
 from resources.container import ContainerSpec
 from resources.container_parts import Health
 from resources.secret import Sealed
@@ -107,16 +108,40 @@ class InitProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class AnonymousAt:
+    """A volume of the container's own, by its ID."""
+
+    volume_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class StageBind:
     task_id: str
     slot: str
     target: str
-    source: "Path | HostPath | ProjectedAt | MountedAt | InitProgram"
+    source: "Path | HostPath | ProjectedAt | MountedAt | AnonymousAt | InitProgram"
     inner: str = ""
     create: bool = False
 
     def describe(self) -> str:
         return f"hold the source of {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAnonymous:
+    config: VolumeConfig
+    target: str
+
+    def describe(self) -> str:
+        return f"make a volume for {self.target}, which the image asks for"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAnonymous:
+    volume_id: str
+
+    def describe(self) -> str:
+        return "delete a volume that an image asked for, with its data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +151,8 @@ class CopyUpVolume:
     uid: str
     task_id: str
     volume_id: str
-    driver: str
+    driver: str | None
+    """None for a volume of the container's own."""
     target: str
     attempt: int
 
@@ -319,6 +345,8 @@ ContainerAction = (
     | WriteSandboxFiles
     | ProjectContent
     | StageBind
+    | CreateAnonymous
+    | DeleteAnonymous
     | CopyUpVolume
     | CreateTask
     | StartTask

@@ -8,10 +8,13 @@ from typing import Any
 
 from reconcilers.attempts import turn
 from reconcilers.container.actions import (
+    AnonymousAt,
     ContainerAction,
     CopyUpVolume,
+    CreateAnonymous,
     CreateSandbox,
     CreateTask,
+    DeleteAnonymous,
     DeleteProjection,
     DeleteTask,
     DropSandbox,
@@ -32,7 +35,7 @@ from reconcilers.container.actions import (
     WriteSandboxFiles,
 )
 from reconcilers.container.intent import PAUSED, RUNNING, Intent, log_config, network_mode, slots
-from reconcilers.container.model import UNKNOWN, Incarnation, Observed, copy_up_job
+from reconcilers.container.model import UNKNOWN, Incarnation, Observed, anonymous_volume, copy_up_job
 from reconcilers.interface import Context
 from resources.container_parts import Mount
 
@@ -61,6 +64,7 @@ def creation(
             life.sandbox,
         )  # fmt: skip
     actions += _root(life, observed)
+    actions += _anonymous(intent, observed)
     filling = _copy_ups(intent, observed, life, context)
     actions += filling.actions
     if (filling.waiting or filling.actions) and not context.planning:
@@ -142,25 +146,48 @@ def _root(life: Incarnation, observed: Observed) -> Iterator[ContainerAction]:
         yield MountRootfs(life.id)
 
 
+def unused_volumes(observed: Observed, intent: Intent | None = None) -> list[ContainerAction]:
+    """Of the volumes that an image asked for, those that neither it nor the manifest leaves in use; all without one."""
+    kept = {anonymous_volume(observed.uid, target).id for target in intent.anonymous} if intent else set()
+    return [DeleteAnonymous(volume_id) for volume_id in sorted(observed.anonymous) if volume_id not in kept]
+
+
+def _anonymous(intent: Intent, observed: Observed) -> Iterator[ContainerAction]:
+    for target in intent.anonymous:
+        config = anonymous_volume(observed.uid, target)
+        state = observed.anonymous.get(config.id)
+        if state is None or not state.mounted:
+            yield CreateAnonymous(config, target)
+
+
 def _copy_ups(intent: Intent, observed: Observed, life: Incarnation, context: Context) -> Steps:
     """One a volume that has never been filled; begun once its root is mounted."""
     actions: list[ContainerAction] = []
     waiting: list[str] = []
     wakes: list[datetime] = []
-    asked: set[str] = set()
+    for volume_id, (driver, target, name) in _empty(intent, observed).items():
+        now = turn(observed.jobs.get(copy_up_job(observed.uid, volume_id)), life.id, context.now)
+        if now.start:
+            actions.append(CopyUpVolume(observed.uid, life.id, volume_id, driver, target, now.start))
+        waiting.append(f"{name} is being filled{f': {now.message}' if now.message else ''}")
+        wakes += [now.wake_at] if now.wake_at else []
+    return Steps(tuple(actions), "; ".join(waiting), min(wakes, default=None))
+
+
+def _empty(intent: Intent, observed: Observed) -> Mapping[str, tuple[str | None, str, str]]:
+    """Volumes that wait for what the image has at the target: driver, target and name, by ID."""
+    found: dict[str, tuple[str | None, str, str]] = {}
     for mount in intent.spec.mounts:
         view = observed.volumes.get(mount.target)
         if view is None or view.state is None or view.state.populated or not mount.copy_up or mount.sub_path:
             continue
-        if view.uid in asked:
-            continue
-        asked.add(view.uid)
-        now = turn(observed.jobs.get(copy_up_job(observed.uid, view.uid)), life.id, context.now)
-        if now.start:
-            actions.append(CopyUpVolume(observed.uid, life.id, view.uid, view.driver, mount.target, now.start))
-        waiting.append(f"volume/{mount.volume} is being filled{f': {now.message}' if now.message else ''}")
-        wakes += [now.wake_at] if now.wake_at else []
-    return Steps(tuple(actions), "; ".join(waiting), min(wakes, default=None))
+        found.setdefault(view.uid, (view.driver, mount.target, f"volume/{mount.volume}"))
+    for target in intent.anonymous:
+        volume_id = anonymous_volume(observed.uid, target).id
+        state = observed.anonymous.get(volume_id)
+        if state is None or not state.populated:
+            found[volume_id] = (None, target, f"the image's volume at {target}")
+    return found
 
 
 def _sources(intent: Intent, observed: Observed, life: Incarnation) -> Iterator[ContainerAction]:
@@ -191,6 +218,10 @@ def _binds(intent: Intent, observed: Observed, life_id: str) -> tuple[StageBind,
         bind
         for mount in intent.spec.mounts
         if (bind := _bind(mount, observed, life_id, names[mount.target], dangerous)) is not None
+    ]
+    found += [
+        StageBind(life_id, f"v{number}", target, AnonymousAt(anonymous_volume(observed.uid, target).id))
+        for number, target in enumerate(intent.anonymous)
     ]
     if intent.spec.init:
         found.append(StageBind(life_id, "init", "init", InitProgram()))

@@ -87,10 +87,11 @@ def diff(desired: Object | None, observed: Observed, context: Context) -> Contai
     if former.wake_at is not None:
         return case.diff(former.actions, wake_at=former.wake_at, waiting="its former process has not ended")
     decided = _decided(case)
+    unused = _unused(case)
     wake_at = decided.wake_at
     if decided.waiting and observed.image is None and isinstance(asked.spec.image, str) and not context.planning:
         wake_at = wake_at or context.now + _IMAGE_WATCH
-    return replace(decided, actions=(*former.actions, *decided.actions), wake_at=wake_at)
+    return replace(decided, actions=(*former.actions, *unused, *decided.actions), wake_at=wake_at)
 
 
 def ended(task: TaskState) -> bool:
@@ -122,6 +123,18 @@ def _decided(case: _Case) -> ContainerDiff:
     return _created(case) if task.status is TaskStatus.CREATED else _living(case)
 
 
+def _unused(case: _Case) -> list[ContainerAction]:
+    """Volumes that only an earlier image or manifest had a use for, once no life of that is left to hold them."""
+    life, observed = case.life, case.observed
+    if case.intent.image is None or "" in observed.outdated:
+        return []
+    recreated = case.kind >= ChangeKind.RECREATE
+    if case.context.planning:
+        return create.unused_volumes(observed, case.intent) if recreated else []
+    held = recreated or len(observed.incarnations) > 1 or (life.staged and not life.applied)
+    return [] if held else create.unused_volumes(observed, case.intent)
+
+
 def _removed(desired: Object | None, observed: Observed, context: Context) -> ContainerDiff:
     if context.blockers and not context.planning:
         return Diff(waiting="; ".join(context.blockers))
@@ -135,7 +148,8 @@ def _removed(desired: Object | None, observed: Observed, context: Context) -> Co
         wakes += [steps.wake_at] if steps.wake_at else []
     if wakes:
         return Diff(tuple(actions), wake_at=min(wakes), waiting="its process has not ended")
-    return Diff((*(ForgetJob(name) for name in sorted(observed.jobs)), *actions))
+    forgotten = (ForgetJob(name) for name in sorted(observed.jobs))
+    return Diff((*forgotten, *actions, *create.unused_volumes(observed)))
 
 
 def _end_former(case: _Case) -> create.Steps:

@@ -30,6 +30,8 @@ class ContainerDrivers:
     sandboxes: SandboxDriver
     volumes: Mapping[str, VolumeDriver]
     """By the name of the driver."""
+    anonymous: VolumeDriver
+    """Of the volumes that images ask for: apart from all that have an object of their own."""
     copy_up: CopyUp
     projector: Projector
     stage: Stage

@@ -61,6 +61,12 @@ class Intent:
         return self.recipe.image if self.recipe else None
 
     @property
+    def anonymous(self) -> tuple[str, ...]:
+        """Each VOLUME of the image that the manifest mounts nothing at."""
+        mounted = {mount.target for mount in self.spec.mounts}
+        return tuple(path for path in self.image.volumes if path not in mounted) if self.image else ()
+
+    @property
     def drift(self) -> str:
         """heal | report | ignore"""
         return self.object.metadata.annotations.get("lading/drift", "heal")

@@ -4,6 +4,7 @@ An incarnation is one life of a container: everything of it is named from its ta
 incarnation. So a crash leaves nothing that the next look does not find.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 from drivers.images.interface import Image
 from drivers.network.interface import Sandbox, SandboxFiles
 from drivers.runtime.interface import TaskState
-from drivers.volumes.interface import VolumeState
+from drivers.volumes.interface import VolumeConfig, VolumeState
 from reconcilers.interface import JobState
 from resources.kinds import Kind
 from resources.meta import Key
@@ -55,12 +56,32 @@ def number_of(name: str) -> int:
     return int(name[32:64], 16)
 
 
+def jobs_of(uid: str) -> str:
+    return f"container:{uid}"
+
+
 def probe_job(uid: str) -> str:
-    return f"container:{uid}/probe"
+    return f"{jobs_of(uid)}/probe"
 
 
 def copy_up_job(uid: str, volume_id: str) -> str:
-    return f"container:{uid}/copy-up-{volume_id}"
+    return f"{jobs_of(uid)}/copy-up-{volume_id}"
+
+
+def anonymous_prefix(uid: str) -> str:
+    """What the IDs of all anonymous volumes of a container begin with."""
+    return uid[:16]
+
+
+def anonymous_volume(uid: str, target: str) -> VolumeConfig:
+    """The volume behind a VOLUME of the image: it belongs to the container, over all its lives."""
+    digest = hashlib.sha256(target.encode()).hexdigest()[:16]
+    return VolumeConfig(anonymous_prefix(uid) + digest, f"{uid}/{digest}")
+
+
+def owner_of(volume: VolumeState) -> str:
+    """The uid of the container that an anonymous volume belongs to."""
+    return volume.claim.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +144,8 @@ class Observed:
     """Images mounted, by target, as far as they are here and unpacked."""
     volumes: Mapping[str, VolumeView] = field(default_factory=dict)
     """By target."""
+    anonymous: Mapping[str, VolumeState] = field(default_factory=dict)
+    """Volumes of its own that its image asks for, or once did, by ID."""
     started: Mapping[str, str] = field(default_factory=dict)
     """For each dependency whose restart is ours too and that runs: which of its lives and attempts."""
     shared: Mapping[str, Shared] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Read what is there of a Container."""
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from drivers.images.interface import Image
@@ -28,13 +28,14 @@ from reconcilers.container.model import (
     Projection,
     Shared,
     VolumeView,
-    copy_up_job,
+    anonymous_prefix,
+    jobs_of,
     number_of,
-    probe_job,
+    owner_of,
 )
 from reconcilers.image.diff import outdated
 from reconcilers.image.model import Record, record_name
-from reconcilers.interface import ChangeKind, Context, JobState
+from reconcilers.interface import ChangeKind, Context
 from resources.container import ContainerSpec
 from resources.errors import EngineError
 from resources.image_reference import parse
@@ -51,10 +52,12 @@ class Observer:
 
     def observe(self, key: Key, desired: Object | None, context: Context) -> Observed:
         # Jobs first: one that ends in between is seen as running, and wakes us.
-        jobs = self._jobs(key.uid, desired, context)
+        jobs = self._drivers.jobs.of(jobs_of(key.uid))
         lives = self._lives(key.uid)
+        volumes = self._drivers.anonymous.list(anonymous_prefix(key.uid))
+        anonymous = {state.id: state for state in volumes if owner_of(state) == key.uid}
         if desired is None:
-            return Observed(key.uid, lives, jobs=jobs)
+            return Observed(key.uid, lives, anonymous=anonymous, jobs=jobs)
         spec: ContainerSpec = desired.effective
         current = lives[-1] if lives else None
         if current is not None:
@@ -69,6 +72,7 @@ class Observer:
             outdated=frozenset(self._outdated(desired, context) if context.planning else ()),
             images=dict(self._mounted_images(desired, context)),
             volumes=dict(self._volumes(desired, context)),
+            anonymous=anonymous,
             started=dict(self._started(desired, context)),
             shared=dict(self._shared(desired, context)),
             files=files,
@@ -81,6 +85,7 @@ class Observer:
         names: set[str] = set()
         for group in self._names():
             names.update(name[:32] for name in group if TASK_ID.match(name))
+        names.update(owner_of(state) for state in self._drivers.anonymous.list())
         return [Key(kind=Kind.CONTAINER, uid=uid) for uid in sorted(names)]
 
     def _names(self) -> Iterator[Iterable[str]]:
@@ -200,14 +205,6 @@ class Observer:
         if task is None or task.status is not TaskStatus.RUNNING or spec.logging.driver != "file":
             return 0
         return self._drivers.logs.size(task.id)
-
-    def _jobs(self, uid: str, desired: Object | None, context: Context) -> Mapping[str, JobState]:
-        names = [probe_job(uid)]
-        for mount in desired.effective.mounts if desired else ():
-            found = _volume(desired, context, mount.volume)
-            names += [copy_up_job(uid, found.metadata.uid)] if found else []
-        states = {name: self._drivers.jobs.state(name) for name in names}
-        return {name: state for name, state in states.items() if state is not None}
 
     def _latest(self, desired: Object, context: Context, name: str) -> TaskState | None:
         """The task of another container's present life."""

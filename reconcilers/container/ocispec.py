@@ -37,6 +37,8 @@ class Resolved:
     """Values of the manifest's env, secrets and configs opened."""
     sources: Mapping[str, Path] = field(default_factory=dict)
     """Host path of each mount that has one, by its target."""
+    anonymous: tuple[str, ...] = ()
+    """Targets of the volumes that the image asks for; their paths are in `sources`."""
     netns: Path | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     """`hostname`, `hosts`, `resolv.conf`."""
@@ -106,7 +108,6 @@ def oci_spec(spec: ContainerSpec, resolved: Resolved, seccomp: SeccompProfile) -
         **({"hostname": name} if own_uts else {}),
         "mounts": [
             *hardening.kernel_mounts(spec.shm_size),
-            *_files(resolved),
             *_init(resolved),
             *_mounts(spec, resolved),
         ],
@@ -163,8 +164,13 @@ def _init(resolved: Resolved) -> list[dict[str, Any]]:
 
 
 def _mounts(spec: ContainerSpec, resolved: Resolved) -> list[dict[str, Any]]:
+    found = [
+        *_files(resolved),
+        *(_mount(mount, resolved) for mount in spec.mounts),
+        *(_bind(target, resolved, "rprivate") for target in resolved.anonymous),
+    ]
     # Parents before what is mounted below them.
-    return [_mount(mount, resolved) for mount in sorted(spec.mounts, key=lambda m: m.target.count("/"))]
+    return sorted(found, key=lambda mount: str(mount["destination"]).count("/"))
 
 
 def _mount(mount: Mount, resolved: Resolved) -> dict[str, Any]:
@@ -175,9 +181,13 @@ def _mount(mount: Mount, resolved: Resolved) -> dict[str, Any]:
         options = ["nosuid", "nodev", f"mode={mount.tmpfs.mode:04o}", *size, *(["ro"] if mount.read_only else [])]
         return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}
     readonly = mount.read_only or mount.source in ("secret", "config", "image")
+    return _bind(mount.target, resolved, mount.propagation, "ro" if readonly else "rw")
+
+
+def _bind(target: str, resolved: Resolved, propagation: str, access: str = "rw") -> dict[str, Any]:
     return {
-        "destination": mount.target,
+        "destination": target,
         "type": "bind",
-        "source": str(resolved.sources[mount.target]),
-        "options": ["rbind", mount.propagation, "nosuid", "nodev", "ro" if readonly else "rw"],
+        "source": str(resolved.sources[target]),
+        "options": ["rbind", propagation, "nosuid", "nodev", access],
     }

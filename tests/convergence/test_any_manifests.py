@@ -84,7 +84,7 @@ def check(folder: Path, key: HostKey, first: list[Edit], steps: list[list[Edit]]
         assert not again, f"{again}\n{text}"
         changed = world.engine.objects.changed()
         applied = world.apply(text, files, OWNED)
-        assert not (applied.created or applied.changed or applied.deleted), f"applied twice: {applied}\n{text}"
+        assert not [*applied.created, *applied.changed, *applied.deleted], f"applied twice: {applied}\n{text}"
         assert world.engine.objects.changed() == changed
     world.delete_all()
     assert not world.left(), f"{world.left()}\n{text}"

@@ -181,7 +181,7 @@ class World:
             settings, self.engine, objects, cast(Any, self.told), backend, cast(Any, own.runtime), cast(Any, self.jobs),
             self.uploads, (), (), False,
         )  # fmt: skip
-        self.engine.on_ready = wiring.release_uploads
+        self.engine.on_ready = wiring.became_ready
         return wiring
 
     # ---- what a client does
@@ -214,6 +214,7 @@ class World:
         refs = [item.ref for item in self.objects if not item.deleting]
         self.backend.delete(refs, data=True, cascade=True, force=False)
         self.converge()
+        self.wiring.release_uploads()
         for ref in self.backend.retained.list():
             self.backend.retained.discard(ref)
 

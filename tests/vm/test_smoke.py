@@ -56,7 +56,7 @@ def test_host_tests_pass_there(disk: Path) -> None:
 def test_the_engine_comes_back(disk: Path, *, cut: bool) -> None:
     """What was acknowledged is there after a reboot, and restart policies are applied; limits are those of cgroup v2."""
     python = ".venv/bin/python tests/vm/engine.py"
-    wait = "; sleep 1000" if cut else ""
+    wait = " && sleep 1000" if cut else ""
     first = boot.run(f"{python} before{wait}", disk=disk, cut_power_at="acknowledged" if cut else "", timeout=900)
     assert first.code == (None if cut else 0), first.output[-5000:]
     second = boot.run(f"{python} after", disk=disk, timeout=900)

@@ -53,6 +53,9 @@ class ManualJobs:
     def state(self, job_id: str) -> JobState | None:
         return self.states.get(job_id)
 
+    def of(self, owner: str) -> Mapping[str, JobState]:
+        return {job_id: state for job_id, state in self.states.items() if job_id.startswith(f"{owner}/")}
+
     def cancel(self, job_id: str) -> None:
         self.cancelled.add(job_id)
 

@@ -273,6 +273,17 @@ class FakeOperations:
         return {"memory": 3 << 20, "cpu_nanos": time.monotonic_ns(), "pids": 2}
 
 
+class FakeRetained:
+    def __init__(self) -> None:
+        self.refs: list[Ref] = []
+
+    def list(self, namespace: str | None = None) -> Sequence[Ref]:
+        return [ref for ref in self.refs if namespace in (None, ref.namespace)]
+
+    def discard(self, ref: Ref) -> None:
+        self.refs.remove(ref)
+
+
 class FakeBackend:
     """`then` is what the engine makes of a written object: by default it is ready at once."""
 
@@ -281,6 +292,7 @@ class FakeBackend:
         self.uploads = FakeUploads()
         self.events = FakeEvents()
         self.operations = FakeOperations()
+        self.retained = FakeRetained()
         self.applied: list[tuple[Sequence[Submission], ApplyOptions, int | None]] = []
         self.deleted: list[tuple[Sequence[Ref], dict[str, bool]]] = []
         self.then: Callable[[Object], None] = lambda item: self.objects.report(item, status())

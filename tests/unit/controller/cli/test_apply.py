@@ -324,6 +324,23 @@ def test_delete_of_what_is_not_there(backend: FakeBackend) -> None:
         assert (run(backend, user), user.text) == (0, "nothing to delete\n")
 
 
+def test_retained_data_goes_with_its_name_when_data_is_named(backend: FakeBackend) -> None:
+    kept = [
+        ref(Kind.VOLUME, name, namespace) for name, namespace in (("a", "default"), ("b", "default"), ("a", "other"))
+    ]
+    backend.retained.refs = list(kept)
+    assert run(backend, session("delete", "volume/a")) == 1
+    assert backend.retained.refs == kept
+    assert run(backend, session("delete", "volume/a", "--data")) == 0
+    assert backend.retained.refs == kept[1:]
+    assert run(backend, session("delete", "--all")) == 0
+    assert backend.retained.refs == kept[1:]
+    user = session("delete", "--all", "--data")
+    assert run(backend, user) == 0
+    assert backend.retained.refs == kept[2:]
+    assert "the retained data of volume/b is deleted" in user.errors
+
+
 def test_delete_all_is_of_one_namespace(backend: FakeBackend) -> None:
     backend.objects.add(Kind.VOLUME, "here")
     backend.objects.add(Kind.VOLUME, "there", namespace="other")

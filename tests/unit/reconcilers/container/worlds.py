@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from drivers.snapshots.interface import Mount, SnapshotKind
 from drivers.volumes.fake import FakeCopyUp, FakeProjector, FakeStage, FakeVolumeHost, FakeVolumes
 from drivers.volumes.interface import VolumeConfig
 from reconcilers.container.reconciler import ContainerDrivers, ContainerReconciler
+from reconcilers.image.model import SOURCE, record_name
 from resources.errors import EngineError
 from resources.kinds import Kind
 from resources.meta import Key, Ref
@@ -101,6 +102,7 @@ class World:
         self.images = FakeImages(self.snapshots)
         self.prober = FakeProber(self.sandboxes)
         self.volumes = FakeVolumes(self.files)
+        self.anonymous = FakeVolumes(self.files, "anonymous")
         self.copy_up = FakeCopyUp(self.files)
         self.projector = FakeProjector(self.files)
         self.stage = FakeStage(self.files)
@@ -118,7 +120,8 @@ class World:
         self.images.plant("root.tar", content, (layer,))
         image = self.images.import_rootfs(Path("root.tar"), platform="linux/amd64")
         self.images.unpack(image)
-        self.images.names().put(f"uid:{item.metadata.uid}", image.manifest)
+        made_from = replace(image.manifest, annotations={SOURCE: "rootfs"})
+        self.images.names().put(record_name(item.metadata.uid), made_from)
         return item
 
     def volume(self, name: str, *, populated: bool = True) -> Object:
@@ -156,6 +159,7 @@ class World:
                 images=self.images,
                 sandboxes=self.sandboxes,
                 volumes={"local": self.volumes},
+                anonymous=self.anonymous,
                 copy_up=self.copy_up,
                 projector=self.projector,
                 stage=self.stage,
@@ -216,6 +220,7 @@ class World:
             *self.sandboxes.list(),
             *self.files.projections,
             *self.files.staged,
+            *(state.id for state in self.anonymous.list()),
         ]
 
 

@@ -1,0 +1,92 @@
+"""delete: objects, and with --data what they and those before them have kept."""
+
+import json
+from collections.abc import Sequence
+
+from controller.cli import apply, reading, waiting
+from controller.cli.arguments import MANY, Flag, Verb
+from controller.cli.call import Call
+from resources.errors import InvalidArgument
+from resources.kinds import Kind
+from resources.meta import Ref
+
+
+def delete(call: Call) -> int:
+    named = _named(call)
+    objects = call.backend.objects
+    refs = [ref for ref in named if objects.find(ref) is not None]
+    retained = _retained(call, named)
+    if not call.arguments.words:  # of files and of everything, what is not there is gone already
+        named = [*refs, *retained]
+    for ref in named:
+        if ref not in retained:
+            call.found(ref)
+    if not named:
+        as_json = call.arguments.text("output") == "json"
+        call.line(json.dumps({"event": "end", "ok": True, "timeout": False}) if as_json else "nothing to delete")
+        return 0
+    code = _deleted(call, refs) if refs else 0
+    for ref in retained if code == 0 else ():
+        call.backend.retained.discard(ref)
+        call.note(f"the retained data of {ref} is deleted")
+    return code
+
+
+def _deleted(call: Call, refs: Sequence[Ref]) -> int:
+    flags = {name: call.arguments.on(name) for name in ("data", "cascade", "force")}
+    find = call.backend.objects.find
+    keys = {item.ref: item.key for item in map(find, refs) if item is not None}
+    marked = call.backend.delete(refs, **flags)
+    for ref in marked:
+        item = find(ref) if ref not in keys else None
+        keys |= {} if item is None else {ref: item.key}
+    if call.arguments.on("no-wait"):
+        for ref in marked:
+            call.line(f"{ref} is being deleted")
+        return 0
+    return waiting.wait(call, [(keys[ref], ref) for ref in marked if ref in keys], waiting.until_gone)
+
+
+def _named(call: Call) -> list[Ref]:
+    words, files, everything = call.arguments.words, call.arguments.many("file"), call.arguments.on("all")
+    if bool(words) + bool(files) + everything != 1:
+        raise InvalidArgument("say what to delete: KIND/NAME …, -f FILE, or --all")
+    if everything:
+        return [item.ref for item in call.backend.objects.list(namespace=call.namespace)]
+    if files:
+        return [located.manifest.ref for located in reading.manifests(call).manifests]
+    return [call.ref(word) for word in words]
+
+
+def _retained(call: Call, named: Sequence[Ref]) -> list[Ref]:
+    """Volumes whose object is gone and whose data was kept: they go only when data is named."""
+    if not call.arguments.on("data"):
+        return []
+    kept = call.backend.retained.list(call.namespace if call.arguments.on("all") else None)
+    if call.arguments.on("all"):
+        return list(kept)
+    there = call.backend.objects.find
+    return [ref for ref in named if ref.kind is Kind.VOLUME and ref in kept and there(ref) is None]
+
+
+VERBS = (
+    Verb(
+        "delete",
+        "KIND/NAME … | -f FILE … | --all",
+        "delete objects",
+        delete,
+        (
+            reading.FILES,
+            *reading.VARIABLES,
+            Flag("all", "everything in the namespace"),
+            Flag("data", "volumes' data as well"),
+            Flag("cascade", "what uses them as well"),
+            Flag("force", "kill instead of stopping"),
+            *apply.WAIT,
+            apply.OUTPUT,
+        ),
+        (0, MANY),
+        text="""What is in use is not deleted: its users are named. Data of volumes stays (reclaim: retain), unless --data is
+given: then what was retained of volumes that are gone already is deleted too.""",
+    ),
+)
