@@ -160,7 +160,11 @@ class EngineBackend:
         item, outcome = self.objects.get(key), self.engine.outcome(key)
         if item is None:
             return True
-        looked = outcome is not None and outcome.resource_version == item.metadata.resource_version
+        looked = (
+            outcome is not None
+            and outcome.resource_version == item.metadata.resource_version
+            and outcome.dependencies == self.engine.standing(item)
+        )
         return looked and self.engine.queue.idle(key) and not self.engine.queue.failing(key)
 
     def describe_host(self) -> Mapping[str, Any]:

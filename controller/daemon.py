@@ -22,7 +22,7 @@ from controller.engine_lock import EngineLock
 from controller.settings import Settings
 from controller.sources import resync, store_changes, task_exits
 from controller.wiring import Wiring, wire
-from resources.errors import EngineError
+from resources.errors import EngineError, Unavailable
 from resources.version import VERSION
 
 
@@ -30,8 +30,7 @@ class Daemon:
     """An engine with its sources, and no door: `apply --once` is one of these, `serve` adds the sockets."""
 
     def __init__(self, settings: Settings) -> None:
-        for path in (settings.root, settings.run_root):
-            make_root(path)
+        make_root(settings.root)
         self.settings = settings
         self._lock = EngineLock(settings.root)
         self.stopping = threading.Event()
@@ -110,7 +109,10 @@ def serve(settings: Settings) -> int:
     from controller.api.server import ApiServer
 
     api = ApiServer(settings.run_root, daemon.backend)
-    api.start()
+    try:
+        api.start()
+    except EngineError as error:
+        log.error("there is no HTTP API", why=str(error))
     daemon.stopping.wait()
     log.info("ending; containers go on")
     api.stop()
@@ -120,8 +122,12 @@ def serve(settings: Settings) -> int:
 
 
 def make_root(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.chmod(0o711 if path.name == "lading" and path.parent == Path("/run") else 0o700)
+    """Raises: Unavailable."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+    except OSError as error:
+        raise Unavailable(f"the root {path} cannot be made: {error.strerror}") from error
 
 
 def configure_process() -> None:

@@ -29,6 +29,9 @@ SLOW_ACT = 0.25
 """Seconds an act may hold a worker."""
 
 
+Standing = tuple[tuple[Key, int, Any], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How the last pass over a key ended."""
@@ -36,6 +39,8 @@ class Outcome:
     resource_version: int
     waiting: str = ""
     error: str = ""
+    dependencies: Standing = ()
+    """How what it refers to stood when that pass began."""
 
 
 class Engine:
@@ -98,6 +103,13 @@ class Engine:
         status = self.status(item.key)
         return status is not None and status.ready and status.observed_generation >= item.metadata.generation
 
+    def standing(self, item: Object | None) -> Standing:
+        """How what it refers to stands: what it comes to may change when this does."""
+        if item is None:
+            return ()
+        found = [target for target in graph.targets(item, self.objects).values() if target is not None]
+        return tuple((one.key, one.metadata.resource_version, _conditions(self.status(one.key))) for one in found)
+
     def outcome(self, key: Key) -> Outcome | None:
         with self._lock:
             return self._outcomes.get(key)
@@ -140,6 +152,7 @@ class Engine:
         failure: Exception | None = None
         for _ in range(_ROUNDS):
             desired = self.objects.get(key)
+            standing = self.standing(desired)
             context = self.context(desired)
             observed = reconciler.observe(key, desired, context)
             diff = reconciler.diff(desired, observed, context)
@@ -147,11 +160,19 @@ class Engine:
             if failure is not None or not diff.actions:
                 break
             failure = self._act(key, reconciler, diff)
+        if failure is None:
+            self.queue.forget(key)
+        else:
+            self._retry(key, failure)
         if diff.wake_at is not None:
             self.queue.add_after(key, (diff.wake_at - context.now).total_seconds())
         if failure is None and diff.actions:
             self.queue.add(key)
-        self._end(key, desired, diff, failure, lambda item: reconciler.status(item, observed, context))
+        if desired is None:
+            self._forget(key)
+            return
+        outcome = Outcome(desired.metadata.resource_version, diff.waiting, str(failure or ""), standing)
+        self._end(desired, diff, outcome, reconciler.status(desired, observed, context), failure)
 
     def _act(self, key: Key, reconciler: Reconciler[Any, Any], diff: Diff[Any]) -> Exception | None:
         for action in diff.actions:
@@ -168,28 +189,16 @@ class Engine:
         return None
 
     def _end(
-        self,
-        key: Key,
-        desired: Object | None,
-        diff: Diff[Any],
-        failure: Exception | None,
-        status: Callable[[Object], Status],
+        self, desired: Object, diff: Diff[Any], outcome: Outcome, report: Status, failure: Exception | None
     ) -> None:
         if failure is not None:
-            self._retry(key, failure)
-        else:
-            self.queue.forget(key)
-        if desired is None:
-            self._forget(key)
-            return
-        resting = failure is None and not (diff.actions or diff.waiting or diff.wake_at)
-        if desired.deleting and resting:
+            self._report(desired, with_failure(report, failure, self._now()), outcome)
+        elif desired.deleting and not (diff.actions or diff.waiting or diff.wake_at):
             self._remove(desired)
-            return
-        report = status(desired)
-        self._report(desired, with_failure(report, failure, self._now()) if failure else report, diff, failure)
-        if failure is None and not diff.actions:
-            self._auto_remove(desired, report)
+        else:
+            self._report(desired, report, outcome)
+            if not diff.actions:
+                self._auto_remove(desired, report)
 
     def _retry(self, key: Key, failure: Exception) -> None:
         """The one retry switch: what can never work as asked waits for a new generation, or for the next resync."""
@@ -208,15 +217,14 @@ class Engine:
             item = self.objects.get(key)
             if item is not None:
                 report = with_failure(self.status(key) or Status(), error, self._now())
-                self._report(item, report, Diff(), error)
+                self._report(item, report, Outcome(item.metadata.resource_version, "", str(error)))
         except Exception as second:
             self._log.error("the status cannot be written", key=str(key), exc_info=second)
 
-    def _report(self, item: Object, status: Status, diff: Diff[Any], failure: Exception | None) -> None:
+    def _report(self, item: Object, status: Status, outcome: Outcome) -> None:
         key = item.key
         before = self.status(key)
         report = kept_times(before or self.objects.status(key), status)
-        outcome = Outcome(item.metadata.resource_version, diff.waiting, "" if failure is None else str(failure))
         self.objects.put_status(key, report)
         with self._lock:
             self._statuses[key] = report
@@ -273,6 +281,16 @@ class Engine:
                 put_back = ", and is put back" if diff.actions else ""
                 message = f"{change.path} is {change.old!r} on the host{put_back}"
                 self.events.emit(key, "Drift", message, field=change.path, expected=change.new, actual=change.old)
+
+
+def _conditions(status: Status | None) -> Any:
+    if status is None:
+        return None
+    return (
+        status.observed_generation,
+        tuple((one.type, one.status) for one in status.conditions),
+        status.fields.get("digest"),
+    )
 
 
 def _there(targets: Mapping[Ref, Object | None]) -> dict[Ref, Object]:

@@ -21,6 +21,7 @@ from controller.store.sqlite import SqliteStore
 from controller.uploads import UploadFolder
 from drivers.copy.copier import TreeCopier
 from drivers.images.store import ImageDriver
+from drivers.kernel.run_root import RunRoot
 from drivers.logs.file import FileLogs
 from drivers.network.prober import SandboxProber
 from drivers.network.sandbox import NetnsSandboxes
@@ -68,6 +69,7 @@ class Wiring:
     cleanups: tuple[Callable[[], object], ...]
     closers: tuple[Callable[[], object], ...]
     new_store: bool
+    memory: RunRoot
 
     def cleanup(self) -> None:
         """What a killed engine left half done, before anything else looks. What cannot be cleared harms nobody else."""
@@ -110,12 +112,17 @@ class Wiring:
     def close(self) -> None:
         self.engine.stop()
         self.jobs.close()
+        empty = not self.runtime.list()
         for closer in self.closers:
             closer()
+        if empty:
+            self.memory.release()
 
 
 def wire(settings: Settings, stopping: threading.Event) -> Wiring:
     root, run_root = settings.root, settings.run_root
+    memory = RunRoot(run_root)
+    memory.open()
     store = SqliteStore(root / "state.db")
     objects = ObjectStore(store)
     key = HostKey(root)
@@ -209,6 +216,7 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
         ),
         closers=(runtime.close, snapshotter.close, objects.settle, store.close, events.close),
         new_store=store.created,
+        memory=memory,
     )
     engine.on_ready = wiring.became_ready
     return wiring

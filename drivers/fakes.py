@@ -27,6 +27,7 @@ class FakeDrivers:
     prober: FakeProber
     volumes: Mapping[str, FakeVolumes]
     """By the name of the driver."""
+    anonymous: FakeVolumes
     copy_up: FakeCopyUp
     populator: FakePopulator
     projector: FakeProjector
@@ -62,6 +63,7 @@ class FakeMachine:
             sandboxes=self.sandboxes,
             prober=self.prober,
             volumes={driver: FakeVolumes(self.files, driver) for driver in ("local", "tmpfs")},
+            anonymous=FakeVolumes(self.files, "anonymous"),
             copy_up=FakeCopyUp(self.files),
             populator=FakePopulator(self.files),
             projector=FakeProjector(self.files),

@@ -15,7 +15,7 @@ from controller.cli.words import Line
 if TYPE_CHECKING:
     from _socket import socket
 
-_PATIENCE = 30.0
+_PATIENCE = 120.0
 _LAST_LINES = 12
 _KEPT = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 

@@ -140,7 +140,8 @@ def _volumes(value: Any, what: str) -> tuple[str, ...]:
     paths: set[str] = set()
     for key in _mapping(value, what):
         path = _rooted(_text(key, what, 4096))
-        if path == "/" or any(path == k or path.startswith(k + "/") for k in _KERNEL):
+        kernel = any(path == k or path.startswith(k + "/") for k in _KERNEL)
+        if path == "/" or kernel or not path.isprintable():
             raise InvalidArgument(f"{what}: {key[:80]!r} cannot be a volume")
         paths.add(path)
     return tuple(sorted(paths))

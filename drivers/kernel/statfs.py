@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _KERNEL = frozenset(
@@ -24,10 +25,25 @@ _KERNEL = frozenset(
 )
 
 
+_MEMORY = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs
+
+
 def is_kernel_file_system(fd: int) -> bool:
     """Whether what is there is no data but an interface of the kernel. Works for O_PATH descriptors too."""
+    return _type(fd) in _KERNEL
+
+
+def is_in_memory(path: Path) -> bool:
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return _type(fd) in _MEMORY
+    finally:
+        os.close(fd)
+
+
+def _type(fd: int) -> int:
     buffer = (ctypes.c_long * 64)()
     if _libc.fstatfs(ctypes.c_int(fd), ctypes.byref(buffer)) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-    return (buffer[0] & 0xFFFFFFFF) in _KERNEL
+    return buffer[0] & 0xFFFFFFFF

@@ -68,7 +68,8 @@ def _detach(host: FakeVolumeHost, driver: str, volume_id: str) -> None:
 
 
 class FakeVolumes(Breakable):
-    """`driver` is "local" or "tmpfs", or another word for a second "local" of its own; `unsupported` is why this host enforces no sizes, "" when it does."""
+    """`driver` is "tmpfs", or "local", or another word for a second "local" with roots of its own; `unsupported` is why
+    this host enforces no sizes, "" when it does."""
 
     def __init__(self, host: FakeVolumeHost | None = None, driver: str = "local", unsupported: str = "") -> None:
         super().__init__()

@@ -50,7 +50,7 @@ from tests.unit.reconcilers.engines import NOW, ManualJobs
 IMAGES: Mapping[bytes, tuple[ImageConfig, tuple[bytes, ...]]] = {
     b"image one": (ImageConfig(command=("serve",), env={"PATH": "/bin"}, stop_signal="SIGTERM"), (b"base", b"one")),
     b"image two": (ImageConfig(command=("serve",), user="7", stop_signal="SIGQUIT"), (b"base", b"two")),
-    b"image three": (ImageConfig(command=("serve",), health=HealthCheck(("CMD", "true"))), (b"three",)),
+    b"image three": (ImageConfig(command=("serve",), health=HealthCheck(("CMD", "true")), volumes=("/img",)), (b"three",)),
 }
 """What archives hold, by their content."""
 SEEDS: Mapping[bytes, Mapping[str, bytes]] = {b"seed one": {"a": b"1"}, b"seed two": {"b": b"2"}}
@@ -154,9 +154,9 @@ class World:
         now, uploads = (lambda: self.now), self.uploads
         containers = ContainerDrivers(
             runtime=own.runtime, snapshotter=own.snapshotter, roots=own.roots, images=own.images,
-            sandboxes=own.sandboxes, volumes=own.volumes, copy_up=own.copy_up, projector=own.projector,
-            stage=own.stage, prober=own.prober, logs=own.logs, sealer=self.key, jobs=jobs, events=self.told,
-            resolve_user=resolved, seccomp=lambda profile, caps: {"profile": profile}, host=ThisHost(), now=now,
+            sandboxes=own.sandboxes, volumes=own.volumes, anonymous=own.anonymous, copy_up=own.copy_up,
+            projector=own.projector, stage=own.stage, prober=own.prober, logs=own.logs, sealer=self.key, jobs=jobs,
+            events=self.told, resolve_user=resolved, seccomp=lambda profile, caps: {"profile": profile}, host=ThisHost(), now=now,
         )  # fmt: skip
         return {
             Kind.IMAGE: ImageReconciler(own.images, jobs, uploads, platform="linux/amd64", now=now),
@@ -178,8 +178,9 @@ class World:
             lambda: next(self.uids),
         )  # fmt: skip
         wiring = Wiring(
-            settings, self.engine, objects, cast(Any, self.told), backend, cast(Any, own.runtime), cast(Any, self.jobs),
-            self.uploads, (), (), False,
+            settings=settings, engine=self.engine, objects=objects, events=cast(Any, self.told), backend=backend,
+            runtime=cast(Any, own.runtime), jobs=cast(Any, self.jobs), uploads=self.uploads, cleanups=(), closers=(),
+            new_store=False, memory=cast(Any, None),
         )  # fmt: skip
         self.engine.on_ready = wiring.became_ready
         return wiring

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.admission import Refused
-from controller.api.native.lifecycle import MANAGER
 from controller.interface import ApplyOptions, Content, Submission
 from manifests.interface import Located, NeedKind, Options, Text
 from manifests.load import load
 from resources.errors import InvalidArgument
 from resources.meta import check_name
 
+MANAGER = "api"
+"""The field manager of what comes over HTTP."""
 _FIELDS = frozenset({"manifests", "namespace", "variables", "contents", "owner", "prune", "adopt", "dryRun"})
 
 _NOT_AS_IT_IS = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")

@@ -5,17 +5,15 @@ from typing import Any
 
 from aiohttp import web
 
-from controller.api.native import lifecycle, shapes, submissions
+from controller import lifecycle
+from controller.api.native import shapes, submissions
 from controller.api.native.calls import Calls
 from controller.api.native.requests import flag, read_json, text
 from controller.cli.views import as_json
 from controller.plan import to_json
 from resources.errors import FailedPrecondition, InvalidArgument, NotFound
 from resources.kinds import API_VERSION
-from resources.meta import Ref, Status
-from resources.object import Object
-
-_REASONS = {"start": "Started", "stop": "Stopped", "restart": "Restarted", "pause": "Paused", "resume": "Resumed"}
+from resources.meta import Ref
 
 
 class Writing:
@@ -80,10 +78,7 @@ class Writing:
         return web.json_response(await self._calls.call(self._edit, verb, ref), status=202)
 
     def _edit(self, verb: str, ref: Ref) -> dict[str, Any]:
-        def change(item: Object) -> Object:
-            return lifecycle.VERBS[verb](item, self._backend.objects.status(item.key) or Status())
-
-        item = self._backend.edit(ref, change, manager=lifecycle.MANAGER, reason=_REASONS[verb])
+        item = lifecycle.ask(self._backend, verb, ref, submissions.MANAGER)
         return as_json(item, self._backend.objects.status(item.key))
 
     async def upload(self, request: web.Request) -> web.StreamResponse:

@@ -67,6 +67,7 @@ class Life:
                 images=self.images,
                 sandboxes=self.sandboxes,
                 volumes={"local": self.volumes},
+                anonymous=LocalVolumes(root / "anonymous", run_root / "anonymous"),
                 copy_up=DescriptorCopyUp(),
                 projector=self.projector,
                 stage=self.stage,

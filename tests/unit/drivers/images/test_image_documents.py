@@ -229,6 +229,7 @@ def test_null_means_absent() -> None:
     [
         ("Volumes", {"/": {}}),
         ("Volumes", {"/proc": {}}),
+        ("Volumes", {"/x\x1b[2J": {}}),
         ("Volumes", {"/x/../dev/shm": {}}),
         ("WorkingDir", "/proc/self/fd/7"),
         ("WorkingDir", "/x/../proc/self/fd/7"),

@@ -1,5 +1,6 @@
 """A container with something of everything."""
 
+from dataclasses import replace
 from typing import Any
 
 from resources.object import Object
@@ -20,7 +21,7 @@ FULL: dict[str, Any] = {
 
 
 def full_world() -> World:
-    world = World()
+    world = World(config=replace(CONFIG, volumes=("/data", "/var/lib/box")))
     world.secret("db", password="hunter2", other="x")
     world.config_object("conf", mode="prod", more="y")
     world.volume("data", populated=False)

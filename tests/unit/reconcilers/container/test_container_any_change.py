@@ -3,6 +3,7 @@ what runs is what a fresh container of the last manifest would be."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, assume, given, settings
@@ -70,11 +71,12 @@ AROUND: dict[str, st.SearchStrategy[Any]] = {
     "image": st.sampled_from(["one", "two"]),
     "overrides": st.sampled_from([{}, {"env": {"A": "overridden"}}]),
     "value": st.sampled_from(["x", "y"]),
+    "volumes": st.sampled_from([(), ("/m/0",), ("/m/1", "/srv"), ("/srv",)]),
     "request": st.sampled_from(["", "r1", "r2"]),
     "held": st.sampled_from([None, None, "stopped", "paused"]),
 }
 FIRST = {
-    "name": "web", "labels": {}, "image": "one", "overrides": {}, "value": "x", "request": "", "held": None,
+    "name": "web", "labels": {}, "image": "one", "overrides": {}, "value": "x", "volumes": ("/srv",), "request": "", "held": None,
     "spec": {
         "env": {"A": {"secret": "tls", "key": "a"}},
         "mounts": [{"volume": "fresh", "target": "/m/0"}, {"secret": "tls", "target": "/m/1", "onChange": "restart"}],
@@ -153,7 +155,8 @@ HAPPENINGS: st.SearchStrategy[Callable[[World, Object], None] | None] = st.sampl
 
 def ready(world: World, wish: Mapping[str, Any]) -> Object:
     """The world and the object as this wish has them."""
-    world.image("box", CONFIG, wish["image"].encode(), config=wish["overrides"])
+    asked = replace(CONFIG, volumes=wish["volumes"])
+    world.image("box", asked, wish["image"].encode(), config=wish["overrides"])
     world.image("assets", CONFIG, b"assets" + wish["image"].encode())
     world.secret("tls", a=wish["value"], b="same")
     world.config_object("conf", a=wish["value"], b="same")
@@ -201,6 +204,7 @@ def outcome(world: World, item: Object) -> Any:
         "own network": "network" in {n["type"] for n in config.spec["linux"]["namespaces"]},
         "limits": task.limits,
         "log": config.log.driver,
+        "anonymous": sorted(state.id for state in world.anonymous.list()),
         "staged": {slot: str(path)[-40:] for slot, path in _staged(world, task.id).items()},
         "projected": {name[64:]: made for name, made in world.files.projections.items()},
         "applied": {name: task.applied[name] for name in kept},

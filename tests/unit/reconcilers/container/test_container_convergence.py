@@ -15,8 +15,9 @@ def test_from_nothing_to_running_and_away() -> None:
     world, loop, item = started()
     task = world.running(item)
     assert loop.acted == [
-        "PrepareSnapshot", "MountRootfs", "CopyUpVolume", "CreateSandbox", "WriteSandboxFiles", "PrepareSnapshot",
-        "MountRootfs", "ProjectContent", "ProjectContent", *["StageBind"] * 6, "CreateTask", "StartTask",
+        "PrepareSnapshot", "MountRootfs", "CreateAnonymous", "CopyUpVolume", "CopyUpVolume", "CreateSandbox",
+        "WriteSandboxFiles", "PrepareSnapshot", "MountRootfs", "ProjectContent", "ProjectContent", *["StageBind"] * 7,
+        "CreateTask", "StartTask",
     ]  # fmt: skip
     assert loop.look(item.key, item) == Diff()
     assert loop.reconciler.known() == [item.key]
