@@ -8,21 +8,25 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from resources.errors import InvalidArgument, ResourceExhausted
 
+FRESH_SECONDS = 600.0
+"""How long an apply may take to follow what was sent for it; one that was refused never does."""
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class UploadFolder:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
+        self._clock = clock
         self._unfinished = root / "tmp"
         self._lock = threading.Lock()
-        self._fresh: set[str] = set()
-        """Came in this life and may be named by an apply that is still on its way."""
+        self._fresh: dict[str, float] = {}
+        """Came in this life and may be named by an apply that is still on its way; since when."""
         self._unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in self._unfinished.iterdir():
             left.unlink()
@@ -43,15 +47,17 @@ class UploadFolder:
                 os.fsync(file.fileno())
             with self._lock:
                 path.rename(target)
-                self._fresh.add(digest)
+                self._fresh[digest] = self._clock()
         except OSError as error:
             raise ResourceExhausted(f"what was sent cannot be kept: {error.strerror}") from error
         finally:
             path.unlink(missing_ok=True)
 
     def keep_only(self, needed: Collection[str], *, fresh: bool = True) -> None:
-        """Delete what is not needed; with `fresh`, keep too what came in this life and was not `used` yet."""
+        """Delete what is not needed; with `fresh`, keep too what came lately in this life and was not `used` yet."""
         with self._lock:
+            since = self._clock() - FRESH_SECONDS
+            self._fresh = {digest: at for digest, at in self._fresh.items() if at > since}
             for path in self._root.glob("[0-9a-f]*"):
                 digest = f"sha256:{path.name}"
                 if digest not in needed and not (fresh and digest in self._fresh):
@@ -60,7 +66,8 @@ class UploadFolder:
     def used(self, digests: Collection[str]) -> None:
         """An object names them now: from here on it alone says how long they stay."""
         with self._lock:
-            self._fresh.difference_update(digests)
+            for digest in digests:
+                self._fresh.pop(digest, None)
 
     def _path(self, digest: str) -> Path:
         match = _DIGEST.fullmatch(digest)

@@ -12,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from drivers.kernel.cgroup import Cgroup, Mode
 from drivers.kernel.mount import MountInfo, parse_mountinfo
 from drivers.kernel.openat2 import Resolve, openat2
 from resources.errors import FailedPrecondition, InvalidArgument
 
 _GUARDED = ("dev", "proc", "sys", "dev/pts", "dev/shm", "dev/mqueue", "dev/console", "etc")
 _DIRECTORIES = frozenset({"dev", "proc", "sys", "etc"})
+_KERNEL = ("dev", "proc", "sys")
+_MAX_LINKS = 40
 
 
 def check_spec(spec: Mapping[str, Any]) -> None:
@@ -40,8 +43,63 @@ def check_rootfs(rootfs: Path, mounts: Sequence[Mapping[str, Any]]) -> None:
     try:
         for name in dict.fromkeys((*_GUARDED, *_below_kernel(mounts))):
             _check_entry(root, name)
+        for mount in mounts:
+            _check_target(root, str(mount.get("destination", "")))
     finally:
         os.close(root)
+
+
+def close_devices(group: Cgroup) -> None:
+    """runc before 1.2 lets every container have /dev/net/tun, whatever its spec says (on v2 in a filter of its own, which
+    is left as it is)."""
+    directory = group.directory("devices")
+    if directory is not None and group.hierarchies.mode is not Mode.V2:
+        (directory / "devices.deny").write_text("c 10:200 rwm")
+
+
+def _check_target(root: int, destination: str) -> None:
+    """An image must not lead a mount elsewhere over /proc, /sys or /dev with a link of its own."""
+    path = os.path.normpath(destination).lstrip("/")
+    if path.split("/")[0] in _KERNEL:
+        return
+    real = _real(root, path)
+    if real.split("/")[0] in _KERNEL:
+        raise FailedPrecondition(
+            f"a symbolic link of the image leads the mount at /{path} to /{real}, in a kernel file system",
+            hint="mount it elsewhere, or rebuild the image with a plain directory there",
+        )
+
+
+def _real(root: int, path: str) -> str:
+    """Where in the root a path leads, whether or not something is there."""
+    rest, real, links = path.split("/")[::-1], list[str](), 0
+    while rest:
+        part = rest.pop()
+        if part == "..":
+            del real[-1:]
+        elif part not in ("", "."):
+            link = _link(root, "/".join([*real, part]))
+            if link is None:
+                real.append(part)
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise FailedPrecondition(f"the path of the mount at /{path} has too many symbolic links in the image")
+            real = [] if link.startswith("/") else real
+            rest += link.split("/")[::-1]
+    return "/".join(real)
+
+
+def _link(root: int, path: str) -> str | None:
+    """What the symbolic link at a path without others says; None for anything else."""
+    try:
+        fd = openat2(path, os.O_PATH | os.O_NOFOLLOW, dir_fd=root, resolve=Resolve.BENEATH | Resolve.NO_SYMLINKS)
+    except OSError:
+        return None
+    try:
+        return os.readlink("", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
+    finally:
+        os.close(fd)
 
 
 def _below_kernel(mounts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -49,7 +107,7 @@ def _below_kernel(mounts: Sequence[Mapping[str, Any]]) -> list[str]:
     found = []
     for mount in mounts:
         path = os.path.normpath(str(mount.get("destination", ""))).lstrip("/")
-        if path.split("/")[0] in ("dev", "proc", "sys"):
+        if path.split("/")[0] in _KERNEL:
             found.append(path)
     return found
 

@@ -21,7 +21,7 @@ from drivers.kernel.process import boot_id, start_time
 from drivers.runtime import conmon
 from drivers.runtime.choice import choose, find
 from drivers.runtime.exits import ExitWatcher
-from drivers.runtime.guard import check_mounts, check_rootfs, check_spec
+from drivers.runtime.guard import check_mounts, check_rootfs, check_spec, close_devices
 from drivers.runtime.interface import (
     Limits,
     ProcessConfig,
@@ -108,6 +108,7 @@ class OciRuntime:
         record = self._record(task_id)
         try:
             check_mounts(state.pid, record.masked, record.readonly)
+            close_devices(self._cgroup(task_id))
         except FailedPrecondition:
             self.kill(task_id, signals.SIGKILL, everything=True)
             raise

@@ -21,6 +21,7 @@ from reconcilers.image.model import (
     UNPACKED,
     DropJob,
     ImageAction,
+    NoteUnpacked,
     SetTags,
     StartImport,
     StartPrune,
@@ -53,6 +54,8 @@ class ImageActs:
             case StartUnpack(uid=uid, target=target, attempt=number):
                 run = attempted(target, number, self._now, lambda progress: self._unpack(uid, target, progress))
                 self._jobs.start(unpack_job(uid), POOL, run)
+            case NoteUnpacked(uid=uid, target=target):
+                self._note(uid, target, UNPACKED, "true")
             case SetTags():
                 self._set_tags(action)
             case DropJob(job_id=job_id):

@@ -8,6 +8,7 @@ from reconcilers.conditions import Decision, blocked, refused, waits
 from reconcilers.image.model import (
     DropJob,
     ImageAction,
+    NoteUnpacked,
     ObservedImage,
     Record,
     SetTags,
@@ -151,6 +152,8 @@ def _settle(observed: ObservedImage, record: Record, wanted: Wanted, context: Co
     """The content is right: the tags, and no work that makes another of it."""
     actions: list[ImageAction] = []
     changes: list[FieldChange] = []
+    if not record.unpacked:  # whoever unpacked it was killed before it could say so
+        actions.append(NoteUnpacked(observed.uid, record.target))
     if observed.importing and observed.importing.running:
         actions.append(DropJob(import_job(observed.uid)))
     taken = tuple(name for name in wanted.tags if _held_by_another(observed, name))

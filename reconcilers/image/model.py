@@ -125,6 +125,15 @@ class StartUnpack:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteUnpacked:
+    uid: str
+    target: str
+
+    def describe(self) -> str:
+        return "note that it is unpacked"
+
+
+@dataclass(frozen=True, slots=True)
 class SetTags:
     """Give the image these names and no other."""
 
@@ -156,4 +165,4 @@ class StartPrune:
         return "delete the content and snapshots nothing else needs"
 
 
-ImageAction = StartImport | StartUnpack | SetTags | DropJob | StartPrune
+ImageAction = StartImport | StartUnpack | NoteUnpacked | SetTags | DropJob | StartPrune

@@ -113,9 +113,7 @@ class World:
     store: Any = field(default_factory=MemoryStore)
     now: datetime = NOW
     told: Told = field(default_factory=Told)
-    uids: Iterator[str] = field(
-        default_factory=lambda: (hashlib.sha256(bytes([n // 256, n % 256])).hexdigest()[:32] for n in itertools.count())
-    )
+    numbers: Iterator[int] = field(default_factory=itertools.count)
     _exits: set[tuple[str, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -133,13 +131,13 @@ class World:
     def begin(self, drivers: Callable[[FakeDrivers], FakeDrivers] = lambda own: own, store: Any = None) -> None:
         """The next engine takes over, as the daemon begins: `drivers` and `store` are what it has to do with."""
         own = drivers(self.machine.drivers(program))
-        own.runtime.now = lambda: self.now
+        own.runtime.now = self.clock
+        self.runtime = own.runtime
         objects = ObjectStore(store or self.store)
-        self.queue = self.make_queue(lambda: (self.now - NOW).total_seconds())
-        self.jobs = SteppedJobs(lambda key: self.queue.add(key))
-        self.engine = Engine(
-            objects, self._reconcilers(own, self.jobs), self.told, lambda: self.now, self.threads, self.queue
-        )
+        self.queue = self.make_queue(lambda: (self.clock() - NOW).total_seconds())
+        self.jobs = self._jobs(self.queue.add)
+        reconcilers = self._reconcilers(own, self.jobs)
+        self.engine = Engine(objects, reconcilers, self.told, self.clock, self.threads, self.queue)
         self.wiring = self._wired(own, objects)
         self.backend = self.wiring.backend
         self.engine.start()
@@ -150,8 +148,17 @@ class World:
         """The engine is gone; whoever writes for it in the background has written."""
         self.engine.objects.settle()
 
+    def new_uid(self) -> str:
+        return hashlib.sha256(str(next(self.numbers)).encode()).hexdigest()[:32]
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def _jobs(self, on_end: Callable[[Key], None]) -> Any:
+        return SteppedJobs(on_end)
+
     def _reconcilers(self, own: FakeDrivers, jobs: Any) -> dict[Kind, Any]:
-        now, uploads = (lambda: self.now), self.uploads
+        now, uploads = self.clock, self.uploads
         containers = ContainerDrivers(
             runtime=own.runtime, snapshotter=own.snapshotter, roots=own.roots, images=own.images,
             sandboxes=own.sandboxes, volumes=own.volumes, anonymous=own.anonymous, copy_up=own.copy_up,
@@ -175,7 +182,7 @@ class World:
         backend = EngineBackend(
             settings, self.engine, cast(Any, self.told), self.uploads, cast(Any, None),
             RetainedVolumes(own.volumes, self.told), self.key, own.runtime.info, threading.Event(),
-            lambda: next(self.uids),
+            self.new_uid,
         )  # fmt: skip
         wiring = Wiring(
             settings=settings, engine=self.engine, objects=objects, events=cast(Any, self.told), backend=backend,
@@ -244,7 +251,7 @@ class World:
         for task in list(self.machine.tasks.tasks.values()):
             args = self.args(task)
             if task.status is TaskStatus.RUNNING and args[-2:-1] == ["exit"]:
-                self.wiring.runtime.exit(task.id, int(args[-1]))  # type: ignore[attr-defined]
+                self.runtime.exit(task.id, int(args[-1]))
         ended = {(task.id, task.attempt) for task in self.tasks if task.status is TaskStatus.STOPPED}
         news = ended - self._exits
         self._exits = ended

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,18 @@ def test_no_socket_of_ours_is_abstract(runtime: OciRuntime, rootfs: Path) -> Non
     assert state.status is TaskStatus.RUNNING
     text = Path("/proc/net/unix").read_text()
     assert not [line for line in text.splitlines() if "@" in line and config.id[:12] in line]
+
+
+@pytest.mark.parametrize("link", ["/proc", "../../sys/fs", "/dev/shm", "inner", "/proc/nosuch"])
+def test_a_link_that_leads_a_mount_into_a_kernel_file_system_is_refused(
+    runtime: OciRuntime, rootfs: Path, link: str
+) -> None:
+    (rootfs / "inner").symlink_to("sys")
+    (rootfs / "data").symlink_to(link)
+    config = task(rootfs, "true")
+    source = {"source": str(rootfs / "etc"), "type": "bind", "options": ["rbind"]}
+    for target in ("/data", "/data/below", "/tmp/../data"):
+        mounts = [*config.spec["mounts"], {"destination": target, **source}]
+        with pytest.raises(FailedPrecondition, match="leads the mount"):
+            runtime.create(replace(config, spec={**config.spec, "mounts": mounts}))
+    assert runtime.state(config.id) is None

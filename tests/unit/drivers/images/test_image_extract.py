@@ -1,5 +1,6 @@
 """Extraction of hostile and odd layers beside a sentinel tree that must stay as it is (TAR-01 to TAR-12)."""
 
+import gc
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -59,11 +60,12 @@ class Ground:
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Iterator[Ground]:
+    gc.collect()  # what earlier tests left to the collector is not this one's
     descriptors = len(os.listdir("/proc/self/fd"))
     made = Ground(tmp_path / "g")
     yield made
     assert made.picture() == made.before
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
 def whiteout(path: Path) -> bool:
