@@ -70,7 +70,7 @@ class EngineBackend:
             for path, content in submission.contents.items():
                 if (
                     content.data is None
-                    and not self.uploads.has(content.digest)
+                    and not self.uploads.expect(content.digest)
                     and not self._made(item, path, content.digest)
                 ):
                     found.add(content.digest)
@@ -90,9 +90,10 @@ class EngineBackend:
                 raise Conflict("objects changed since the plan was made", hint="plan again")
             admission = self._admit(submissions, snapshot, options)
             admission.check()
-            try:
+            with self.uploads.held():
+                self._check_content(admission, snapshot)
                 revision = self._commit(admission, snapshot, options, changed)
-            except Conflict:
+            if revision is None:
                 continue  # somebody else wrote meanwhile: what is submitted is judged anew on what there is now
             return self._applied(submissions, admission, revision)
         raise Conflict("others change the same objects all the time", hint="try again")
@@ -217,7 +218,8 @@ class EngineBackend:
 
         return look
 
-    def _commit(self, admission: Admission, snapshot: Snapshot, options: ApplyOptions, changed: int) -> int:
+    def _commit(self, admission: Admission, snapshot: Snapshot, options: ApplyOptions, changed: int) -> int | None:
+        """None when somebody else has written since."""
         written = (*admission.written, *admission.deleted)
         if not written:
             return self.objects.revision()
@@ -231,7 +233,19 @@ class EngineBackend:
             deleted=tuple(item.ref for item in admission.deleted),
             previous=tuple(item for item in before if item is not None),
         )
-        return self.objects.commit(written, record=record, expect=changed)
+        try:
+            return self.objects.commit(written, record=record, expect=changed)
+        except Conflict:
+            return None
+
+    def _check_content(self, admission: Admission, snapshot: Snapshot) -> None:
+        """What the client was told need not be sent may have gone since, with the object that was made of it."""
+        for item in admission.written:
+            before = snapshot.get(item.key)
+            for path, content in item.inputs.items():
+                known = before is not None and before.inputs.get(path) == content
+                if not known and not self.uploads.has(content.digest):
+                    raise Conflict(f"{item.ref}: the content of {path} is not here", hint="apply again to send it")
 
     def _applied(self, submissions: Sequence[Submission], admission: Admission, revision: int) -> Applied:
         self.uploads.used({c.digest for s in submissions for c in s.contents.values() if c.data is None})

@@ -58,8 +58,8 @@ class Engine:
         self.events = events
         self.queue: WorkQueue[Key] = queue or WorkQueue()
         self.slowest_act = ("", 0.0)
-        self.on_ready: Callable[[Object], None] = lambda _: None
-        """Called when an object has become ready, or is so in a new generation."""
+        self.on_rest: Callable[[Object], None] = lambda _: None
+        """Called when an object has become ready, is so in a new generation, or is gone."""
         self._now = now
         self._log = structlog.get_logger()
         self._lock = threading.Lock()
@@ -232,7 +232,7 @@ class Engine:
         if before is None or before.conditions != report.conditions or before.fields != report.fields:
             self._wake_users(item)
         if report.ready and not (before and before.ready and before.observed_generation == report.observed_generation):
-            self.on_ready(item)
+            self.on_rest(item)
 
     def _remove(self, item: Object) -> None:
         try:
@@ -242,6 +242,7 @@ class Engine:
             return
         self.events.emit(item.key, "Deleted", f"{item.ref} is gone")
         self._forget(item.key)
+        self.on_rest(item)
         self._wake_related(item)
 
     def _auto_remove(self, item: Object, report: Status) -> None:

@@ -98,7 +98,9 @@ def _field(field: FieldChange, change: Change) -> str:
     if field.kind and field.kind != change.kind:
         tags.append(kind_word(field.kind))
     tail = f"  ({', '.join(tags)})" if tags else ""
-    return f"{visible(field.path)}: {_value(field.old)} → {_value(field.new)}{tail}"
+    # Of what is not shown both sides say the same.
+    values = _value(field.new) if field.old == field.new else f"{_value(field.old)} → {_value(field.new)}"
+    return f"{visible(field.path)}: {values}{tail}"
 
 
 def _value(value: Any) -> str:

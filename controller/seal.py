@@ -62,7 +62,7 @@ class HostKey:
     def open_bytes(self, data: bytes) -> bytes:
         """Raises: DataLoss for what was not sealed here, or was changed since."""
         if not data.startswith(_MAGIC):
-            raise DataLoss("this was not sealed by lading", hint="is it the right file?")
+            raise DataLoss("this is no plan that lading saved", hint="manifests are given with -f")
         try:
             return _decrypt(self._files, data[len(_MAGIC) :])
         except (InvalidTag, ValueError) as error:

@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from resources.errors import InvalidArgument, ResourceExhausted
@@ -24,9 +25,9 @@ class UploadFolder:
         self._root = root
         self._clock = clock
         self._unfinished = root / "tmp"
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._fresh: dict[str, float] = {}
-        """Came in this life and may be named by an apply that is still on its way; since when."""
+        """Came, or was asked for, in this life and may be named by an apply that is still on its way; since when."""
         self._unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in self._unfinished.iterdir():
             left.unlink()
@@ -37,6 +38,18 @@ class UploadFolder:
 
     def has(self, digest: str) -> bool:
         return self.path(digest) is not None
+
+    def held(self) -> AbstractContextManager[object]:
+        """While it lasts nothing goes: between finding content here and having written who needs it, and the other way round."""
+        return self._lock
+
+    def expect(self, digest: str) -> bool:
+        """Whether it is here; if so it stays for the apply that is going to name it."""
+        with self._lock:
+            if not self.has(digest):
+                return False
+            self._fresh[digest] = self._clock()
+            return True
 
     def receive(self, digest: str, size: int, chunks: Iterator[bytes]) -> None:
         target = self._path(digest)

@@ -97,17 +97,18 @@ class Wiring:
         for key in found:
             self.engine.queue.add(key)
 
-    def became_ready(self, item: Object) -> None:
+    def came_to_rest(self, item: Object) -> None:
         if item.inputs:
             self.release_uploads()
 
     def release_uploads(self) -> None:
         """What was sent is kept until the objects that name it are ready."""
-        needed: set[str] = set()
-        for other in self.objects.list():
-            if not self.engine.ready(other):
-                needed.update(content.digest for content in other.inputs.values())
-        self.uploads.keep_only(needed)
+        with self.uploads.held():
+            needed: set[str] = set()
+            for other in self.objects.list():
+                if not self.engine.ready(other):
+                    needed.update(content.digest for content in other.inputs.values())
+            self.uploads.keep_only(needed)
 
     def close(self) -> None:
         self.engine.stop()
@@ -209,6 +210,7 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
         uploads=uploads,
         cleanups=(
             lambda: seeds.cleanup([]),
+            lambda: roots.cleanup(sorted(roots.mounted())),  # folders that nothing was mounted on yet
             snapshotter.cleanup,
             images.cleanup,
             *(driver.cleanup for driver in (*volumes.values(), anonymous)),
@@ -218,7 +220,7 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
         new_store=store.created,
         memory=memory,
     )
-    engine.on_ready = wiring.became_ready
+    engine.on_rest = wiring.came_to_rest
     return wiring
 
 

@@ -5,6 +5,7 @@ even when some of it is wrong (see resources.meta.Checked).
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -219,10 +220,18 @@ def _wanted(shape: Shape) -> str:
 
 def _instead(shape: Shape, node: Node) -> str:
     if isinstance(shape, Many) and isinstance(node, Scalar) and len(node.text) <= MAX_WORD and node.text.isprintable():
-        return f": write [{_quoted(node.text)}]"
+        return f": write [{', '.join(map(_quoted, _split(node.text)))}]"
     if isinstance(shape, Leaf) and shape.kind == "text" and not isinstance(node, Scalar):
         return ": write it in quotes"
     return ""
+
+
+def _split(text: str) -> list[str]:
+    """As a shell would: a command line, which other tools take as one text, is a list here."""
+    try:
+        return shlex.split(text) or [text]
+    except ValueError:
+        return [text]
 
 
 def _empty(shape: Shape) -> str:

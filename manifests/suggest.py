@@ -15,6 +15,7 @@ _ELSEWHERE: Mapping[str, str] = {
     "cap_drop": "security.capabilities.drop",
     "cmd": "command",
     "containerName": "metadata.name",
+    "container_name": "metadata.name",
     "cpu": "resources.cpus",
     "environment": "env",
     "healthcheck": "health",
@@ -27,6 +28,9 @@ _ELSEWHERE: Mapping[str, str] = {
     "replicas": "one document a container",
     "restartPolicy": "restart",
     "securityContext": "security",
+    "stop_grace_period": "stop.timeout",
+    "stop_signal": "stop.signal",
+    "tmpfs": "mounts",
     "volumeMounts": "mounts",
     "volumes": "mounts",
 }

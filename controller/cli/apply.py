@@ -49,7 +49,7 @@ def _apply_saved(call: Call) -> int:
         reading.send(call, saved.submissions)
         applied = call.backend.apply(saved.submissions, saved.options, expect=saved.revision)
     except (Conflict, NotFound) as error:
-        call.note(f"lading: the plan is stale: {error}; nothing was changed, plan again")
+        call.note(f"lading: the plan is stale: {error.message}; nothing was changed, plan again")
         return STALE
     return _told(call, saved.submissions, applied)
 
@@ -117,7 +117,10 @@ def _told(call: Call, submitted: Sequence[Submission], applied: Applied) -> int:
         if item is None:
             raise NotFound(f"{ref} is gone: somebody else deleted it")
         objects[item.key] = ref
-    return _wait(call, objects, applied)
+    found = ((call.backend.objects.find(ref), ref) for ref in applied.deleted)
+    going = [(item.key, ref) for item, ref in found if item is not None]
+    code = _wait(call, objects, applied)
+    return code or (waiting.wait(call, going, waiting.until_gone) if going else 0)
 
 
 def _wait(call: Call, objects: dict[Key, Ref], applied: Applied) -> int:

@@ -70,6 +70,23 @@ class Arguments:
         return self.flags.get(name, ())
 
 
+_ELSEWHERE: Mapping[str, str] = {
+    "create": "apply -f",
+    "down": "delete -f",
+    "images": "get image",
+    "inspect": "describe",
+    "ls": "get all",
+    "prune": "apply --prune",
+    "ps": "get container",
+    "rm": "delete",
+    "rmi": "delete image/NAME",
+    "run": "apply -f",
+    "unpause": "resume",
+    "up": "apply -f",
+}
+"""What other tools call it."""
+
+
 def parse(argv: Sequence[str], verbs: Mapping[str, Verb], later: Sequence[str] = ()) -> Arguments:
     """Raises: InvalidArgument that says what was meant, perhaps."""
     parser = _Parser(verbs, later)
@@ -108,7 +125,9 @@ class _Parser:
         if word in self._later:
             raise InvalidArgument(f"`lading {word}` comes in a later version")
         if word not in self._verbs:
-            raise InvalidArgument(f"there is no command {word[:60]!r}", hint=_meant(word, self._verbs, "lading --help"))
+            otherwise = f"see `lading {_ELSEWHERE[word]}`" if word in _ELSEWHERE else "lading --help"
+            near = {} if word in _ELSEWHERE else self._verbs
+            raise InvalidArgument(f"there is no command {word[:60]!r}", hint=_meant(word, near, otherwise))
         self.verb = self._verbs[word]
 
     def _known(self) -> Iterator[Flag]:
@@ -155,7 +174,7 @@ class _Parser:
             return
         least, most = self.verb.words
         if not least <= len(self.words) <= most:
-            what = "too few words" if len(self.words) < least else f"what is {self.words[most][:60]!r} for?"
+            what = "too few words;" if len(self.words) < least else f"what is {self.words[most][:60]!r} for?"
             raise InvalidArgument(
                 f"{what} usage: lading {self.verb.name} {self.verb.usage}".rstrip(), hint=self._help()
             )

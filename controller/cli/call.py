@@ -52,8 +52,10 @@ class Call:
 
     def ref(self, word: str) -> Ref:
         """`NAME` or `KIND/NAME`."""
-        kind, slash, name = word.rpartition("/")
-        return Ref(kind=self.kind(kind) if slash else Kind.CONTAINER, namespace=self.namespace, name=self._name(name))
+        kind, slash, name = word.partition("/")
+        if not slash:
+            return Ref(kind=Kind.CONTAINER, namespace=self.namespace, name=self._name(word))
+        return Ref(kind=self.kind(kind), namespace=self.namespace, name=self._name(name))
 
     def container(self, word: str) -> Ref:
         ref = self.ref(word)

@@ -159,6 +159,9 @@ def content(path: str) -> Iterator[bytes]:
         yield from folder(path)
         return
     with _open(path) as file:
+        # It is read twice, and to its end.
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise InvalidArgument(f"{path}: neither a file nor a folder")
         while chunk := file.read(frames.CHUNK):
             yield chunk
 
@@ -219,11 +222,14 @@ def _open(path: str) -> BinaryIO:
 
 def _limited(path: str, limit: int) -> Iterator[bytes]:
     with sys.stdin.buffer if path == "-" else _open(path) as file:
-        while chunk := file.read(min(frames.CHUNK, limit + 1)):
-            limit -= len(chunk)
-            if limit < 0:
+        left = limit
+        while chunk := file.read(min(frames.CHUNK, left + 1)):
+            left -= len(chunk)
+            if left < 0:
                 raise ResourceExhausted(f"{path}: it is too large")
             yield chunk
+        if left == limit and path != "-" and stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            raise InvalidArgument(f"{path}: nothing comes out of this pipe")
 
 
 def _in_frames(data: bytes) -> Iterator[bytes]:

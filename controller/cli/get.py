@@ -41,7 +41,7 @@ def describe(call: Call) -> int:
         ("used by", [str(edge[0]) for edge in edges if edge[1] == item.ref]),
     ):
         if refs:
-            call.line(f"{title}: {', '.join(refs)}")
+            call.line(f"{title}: {', '.join(dict.fromkeys(refs))}")
     events = [event for event in call.backend.events.read() if event.key == item.key]
     if events:
         call.line("events:")

@@ -60,6 +60,7 @@ def wait(call: Call) -> int:
             code = status.fields.get("exitCode")
             return code if isinstance(code, int) else UNKNOWN
         if deadline is not None and time.monotonic() >= deadline:
+            call.note(f"lading: {item.ref} has not ended")
             return waiting.NO_PROGRESS
         waiting.changes(call, revision, [item.key])
 

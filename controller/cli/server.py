@@ -8,6 +8,7 @@ A client is held to be hostile until it has opened with a request, and bounded a
 what it does not read is not produced, and whatever it does wrong ends its own connection and nothing else.
 """
 
+import contextlib
 import grp
 import os
 import socket
@@ -72,7 +73,7 @@ class CommandServer:
                 if not full:
                     self._commands[connection] = thread
             if full:
-                connection.close()
+                _refuse(connection)
             else:
                 thread.start()
 
@@ -141,6 +142,13 @@ def _credentials(connection: socket.socket) -> tuple[int, int, int]:
     answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid, uid, gid = struct.unpack("3i", answer)
     return pid, uid, gid
+
+
+def _refuse(connection: socket.socket) -> None:
+    said = f"lading: {_MAX_COMMANDS} commands are under way; try again when one of them has ended\n"
+    with connection, contextlib.suppress(OSError):
+        connection.setblocking(False)
+        connection.send(frames.frame(frames.ERR, said.encode()) + frames.frame(frames.EXIT, b"1"))
 
 
 def _shut(connection: socket.socket, how: int) -> None:

@@ -44,7 +44,8 @@ class RemoteSession:
         if kind != frames.REQUEST:
             raise frames.Broken("a request was expected")
         fields = [frames.text(field) for field in frames.unpack(payload)]
-        if len(fields) < 6 or not fields[0].isdigit() or not 6 <= int(fields[0]) <= len(fields):
+        count = fields[0] if fields else ""
+        if _NUMBER.fullmatch(count) is None or not 6 <= int(count) <= len(fields):
             raise frames.Broken("the request is malformed")
         if fields[1] != frames.PROTOCOL:
             self.err("lading: the engine is of another version than this command; restart one of them\n")
@@ -53,7 +54,7 @@ class RemoteSession:
         marks = fields[2]
         self.rows, self.columns = _size(fields[3:5])
         self.cwd = fields[5]
-        self.argv: Sequence[str] = fields[int(fields[0]) :]
+        self.argv: Sequence[str] = fields[int(count) :]
         self.stdin_tty, self.stdout_tty = "i" in marks, "o" in marks
         self.color = self.stdout_tty and "n" not in marks
 

@@ -18,10 +18,9 @@ def version(call: Call) -> int:
         call.session.out(json.dumps({"client": VERSION, "engine": host}) + "\n")
         return 0
     call.line(f"lading {VERSION}")
-    if host is None:
-        call.line("no engine runs" if not call.arguments.on("client") else "")
-        return 0
-    for name, value in host.items():
+    if host is None and not call.arguments.on("client"):
+        call.line("no engine runs")
+    for name, value in (host or {}).items():
         call.line(f"  {name}: {_words(value)}")
     return 0
 

@@ -56,4 +56,6 @@ class MountedRootFilesystems:
         strangers = [name for name in self._folder.names() if is_name(name) and name not in set(known)]
         for name in strangers:
             self.unmount(name)
+        with self._folder.lock:
+            self._folder.release()
         return len(strangers)

@@ -10,7 +10,7 @@ from typing import Any
 from drivers.runtime.interface import TaskConfig
 from drivers.volumes.interface import VolumeDriver, VolumeState
 from reconcilers.attempts import attempted
-from reconcilers.container import stop
+from reconcilers.container import hardening, stop
 from reconcilers.container.actions import (
     AnonymousAt,
     ContainerAction,
@@ -133,6 +133,7 @@ class Actor:
             netns=self._netns(action.sandbox_id),
             files=drivers.sandboxes.files(action.files_id) if action.files_id else {},
             shared=action.shared,
+            masked=(*hardening.MASKED, *drivers.host.masked()),
             anonymous=tuple(bind.target for bind in action.binds if isinstance(bind.source, AnonymousAt)),
         )
         made = oci_spec(spec, resolved, drivers.seccomp)

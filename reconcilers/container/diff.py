@@ -71,6 +71,11 @@ class _Case:
     ) -> ContainerDiff:
         return Diff(tuple(actions), self.found, self.kind, wake_at, waiting)
 
+    def at_rest(self) -> ContainerDiff:
+        """Nothing runs, and nothing is going to: what would take another process takes none."""
+        quiet = [replace(c, kind=ChangeKind.HOT) if c.kind is ChangeKind.RESTART else c for c in self.found]
+        return replace(self, found=tuple(quiet)).diff([*_exit(self), *_recorded(self)])
+
     def gate(self) -> str:
         """What has to be there before anything is made or started; "" when all is."""
         reasons = [*self.context.blockers, *_lacking(self.intent, self.observed)]
@@ -168,7 +173,7 @@ def _absent(case: _Case) -> ContainerDiff:
     if case.kind >= ChangeKind.RECREATE or _stale_layer(case):
         return _replaced(case)
     if case.intent.state == STOPPED:
-        return case.diff(_recorded(case))
+        return case.at_rest()
     task = case.life.task
     return _made(case, attempt=max(1, task.attempt) if task else 1, failures=_failures(task))
 
@@ -205,8 +210,8 @@ def _replaced(case: _Case) -> ContainerDiff:
 def _created(case: _Case) -> ContainerDiff:
     """Made, and waiting to be started."""
     task, asked = case.task, case.intent
-    if asked.state in (STOPPED, CREATED):
-        return case.diff(_recorded(case))
+    if asked.state == STOPPED or (asked.state == CREATED and worst(_but_state(case.found)) < ChangeKind.RESTART):
+        return case.at_rest()
     if _but_state(case.found):
         return _made(case, attempt=task.attempt + 1, failures=_failures(task))
     waiting = case.gate()
@@ -255,14 +260,14 @@ def _ended(case: _Case) -> ContainerDiff:
     task, asked = case.task, case.intent
     recorded = [*_exit(case)]
     if asked.state in (STOPPED, CREATED):
-        return case.diff([*recorded, *_recorded(case)])
+        return case.at_rest()
     requested = task.applied.get("restartRequest", "") != asked.applied["restartRequest"]
     forced = unhealthy(task, asked)
     if requested or (asked_to_end(task) and not forced):
         return _made(case, attempt=task.attempt + 1, before=recorded)
     again = verdict(asked.spec.restart, task, forced=forced)
     if again.due is None:
-        return case.diff([*recorded, *_recorded(case)])
+        return case.at_rest()
     was = "exited with an unknown code" if task.exit_code is None else f"exited with {task.exit_code}"
     case = replace(case, found=(*case.found, FieldChange("process", was, "running", ChangeKind.RESTART, drift=True)))
     if again.due > case.context.now and not case.context.planning:
@@ -279,8 +284,8 @@ def _made(case: _Case, *, attempt: int, failures: int = 0, before: Sequence[Cont
 
 
 def _exit(case: _Case) -> list[ContainerAction]:
-    task = case.task
-    if task.status is not TaskStatus.STOPPED or task.recorded or not ended(task):
+    task = case.life.task
+    if task is None or task.status is not TaskStatus.STOPPED or task.recorded or not ended(task):
         return []
     return [RecordExit(case.life.id, task.exit_code, task.oom_killed)]
 
@@ -311,7 +316,9 @@ def _stale_layer(case: _Case) -> bool:
 def _lacking(asked: Intent, observed: Observed) -> list[str]:
     """What it needs of other objects and is not there; the engine's blockers mostly say so first."""
     lacking = list(asked.missing)
-    if observed.image is None:
+    if observed.image is None and isinstance(asked.spec.image, str):
+        lacking.append(f"there is no image {asked.spec.image} here: an Image that has it in its tags would bring it")
+    elif observed.image is None:
         lacking.append("the content of its image is not here")
     elif not observed.unpacked:
         lacking.append("its image is not unpacked")

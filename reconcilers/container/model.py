@@ -6,7 +6,7 @@ incarnation. So a crash leaves nothing that the next look does not find.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +46,9 @@ class Host(Protocol):
 
     def init_program(self) -> Path | None:
         """A static init that can be bound into any root; None when none is installed."""
+
+    def masked(self) -> Sequence[str]:
+        """Paths of this host's own hardware to hide from containers, beside those that are hidden everywhere."""
 
 
 def task_id(uid: str, number: int) -> str:

@@ -237,3 +237,11 @@ def test_a_size_grows_and_nothing_else(subject: Subject) -> None:
         with pytest.raises(Unsupported):
             subject.driver.create(config)
         assert subject.state(config.id).size == 8 * MIB
+
+
+def test_listed_by_how_an_id_begins(subject: Subject) -> None:
+    for volume_id, claim in (("a" * 32, "default/a"), ("a" * 16 + "b" * 16, "default/ab"), ("b" * 32, "default/b")):
+        subject.driver.create(VolumeConfig(volume_id, claim, subject.size))
+    assert {state.claim for state in subject.driver.list("a" * 16)} == {"default/a", "default/ab"}
+    assert len(subject.driver.list()) == 3
+    assert subject.driver.list("c") == []

@@ -136,13 +136,13 @@ def _edit_of(name: Name, field: str) -> st.SearchStrategy[Edit]:
     return st.tuples(st.just(name), st.just(field), values if field == "" else values | st.none())
 
 
-_CONTAINER_EDITS = [
-    _edit_of(name, field) for name in OBJECTS if name[0] == "Container" for field in ("", *OBJECTS[name])
-]
-_OTHER_EDITS = [_edit_of(name, field) for name in OBJECTS if name[0] != "Container" for field in ("", *OBJECTS[name])]
-EDITS = st.one_of(_CONTAINER_EDITS) | st.one_of(_OTHER_EDITS)
-FIRST = st.lists(EDITS, min_size=4, max_size=24)
-NEXT = st.lists(EDITS, min_size=1, max_size=4)
+def _edits(containers: bool) -> st.SearchStrategy[Edit]:
+    names = [name for name in OBJECTS if (name[0] == "Container") is containers]
+    return st.one_of([_edit_of(name, field) for name in names for field in ("", *OBJECTS[name])])
+
+
+CONTAINER_EDITS, OTHER_EDITS = _edits(True), _edits(False)
+EDITS = CONTAINER_EDITS | OTHER_EDITS
 
 
 def edited(wish: Wish, edits: Iterable[Edit]) -> Wish:

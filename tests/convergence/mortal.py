@@ -11,10 +11,13 @@ from drivers.fakes import FakeDrivers
 from tests.unit.reconcilers.engines import Killed
 
 WRITES = frozenset(
-    "create start kill pause resume update record_exit record_applied record_failure annotate delete exec prepare view commit "
-    "remove mount unmount write_files import_archive import_layout import_rootfs unpack prune put mark_populated copy_up "
-    "extract project stage unstage rotate keep_only".split()
-)
+    {
+        "create", "start", "kill", "pause", "resume", "update", "record_exit", "record_applied", "record_failure",
+        "annotate", "delete", "exec", "prepare", "view", "commit", "remove", "mount", "unmount", "write_files",
+        "import_archive", "import_layout", "import_rootfs", "unpack", "prune", "put", "mark_populated", "copy_up",
+        "extract", "project", "stage", "unstage", "rotate",
+    }
+)  # fmt: skip
 INNER = frozenset({"names", "content"})
 """What gives another driver."""
 

@@ -1,10 +1,12 @@
 """From any set of manifests to any other: what a plan says comes true, what is applied is applied once, and nothing stays."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from controller.interface import ApplyOptions
@@ -15,7 +17,7 @@ from reconcilers.container.model import UNKNOWN
 from reconcilers.interface import ChangeKind, FieldChange
 from resources.kinds import Kind
 from resources.meta import Ref
-from tests.convergence.generated import FIRST, NEXT, Edit, edited, manifests
+from tests.convergence.generated import CONTAINER_EDITS, EDITS, OTHER_EDITS, Edit, edited, manifests
 from tests.convergence.world import World
 
 OWNED = ApplyOptions(owner="test", prune=True)
@@ -67,7 +69,7 @@ def tasks(world: World) -> dict[Ref, TaskState]:
     return {ref: task for ref, task in found.items() if task is not None}
 
 
-def check(folder: Path, key: HostKey, first: list[Edit], steps: list[list[Edit]]) -> None:
+def check(folder: Path, key: HostKey, first: list[Edit], steps: list[list[Edit]], *, restarts: bool = False) -> None:
     world = World(folder, key)
     wish, grown = edited({}, first), False
     for edits in [[], *steps]:
@@ -77,9 +79,16 @@ def check(folder: Path, key: HostKey, first: list[Edit], steps: list[list[Edit]]
         plan = world.plan(text, files, OWNED)
         before = tasks(world)
         world.apply(text, files, OWNED)
+        if restarts:
+            world.restart()
         world.converge()
         flaws = unforeseen(plan, before, world)
         assert not flaws, "\n".join([*flaws, text])
+        if restarts:
+            running = tasks(world)
+            world.restart()
+            world.converge()
+            assert {ref: task.pid for ref, task in running.items()} == {ref: t.pid for ref, t in tasks(world).items()}
         again = [change for change in world.plan(text, files, OWNED).changes if not change.empty]
         assert not again, f"{again}\n{text}"
         changed = world.engine.objects.changed()
@@ -90,11 +99,60 @@ def check(folder: Path, key: HostKey, first: list[Edit], steps: list[list[Edit]]
     assert not world.left(), f"{world.left()}\n{text}"
 
 
-PROFILE = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), max_examples=60)
+def steps(edits: st.SearchStrategy[Edit], most: int) -> st.SearchStrategy[list[list[Edit]]]:
+    return st.lists(st.lists(edits, min_size=1, max_size=most), min_size=2, max_size=2)
+
+
+PROFILE = settings(
+    deadline=None, derandomize=True, max_examples=260, database=None, suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> HostKey:
+    return HostKey(tmp_path_factory.mktemp("key"))
+
+
+@pytest.fixture(scope="session")
+def folders() -> Iterator[Callable[[], Path]]:
+    """In memory where there is such a place: what is uploaded is synced."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        numbers = itertools.count()
+
+        def folder() -> Path:
+            made = Path(name) / str(next(numbers))
+            made.mkdir()
+            return made
+
+        yield folder
+
+
+Folders = Callable[[], Path]
 
 
 @PROFILE
-@given(first=FIRST, steps=st.lists(NEXT, min_size=2, max_size=2))
-def test_any(tmp_path_factory: pytest.TempPathFactory, first: list[Edit], steps: list[list[Edit]]) -> None:
-    folder = tmp_path_factory.mktemp("world")
-    check(folder, HostKey(folder), first, steps)
+@given(first=st.lists(EDITS, min_size=4, max_size=24), steps=steps(EDITS, 4))
+def test_from_any_set_to_any_other(key: HostKey, folders: Folders, first: list[Edit], steps: list[list[Edit]]) -> None:
+    check(folders(), key, first, steps)
+
+
+@PROFILE
+@given(first=st.lists(CONTAINER_EDITS, min_size=12, max_size=48), steps=steps(CONTAINER_EDITS, 3))
+def test_containers_change(key: HostKey, folders: Folders, first: list[Edit], steps: list[list[Edit]]) -> None:
+    check(folders(), key, first, steps)
+
+
+@PROFILE
+@given(first=st.lists(CONTAINER_EDITS | OTHER_EDITS, min_size=12, max_size=32), steps=steps(OTHER_EDITS, 2))
+def test_what_containers_use_changes(
+    key: HostKey, folders: Folders, first: list[Edit], steps: list[list[Edit]]
+) -> None:
+    check(folders(), key, first, steps)
+
+
+@PROFILE
+@given(first=st.lists(EDITS, min_size=4, max_size=24), steps=steps(EDITS, 4))
+def test_engines_come_and_go(key: HostKey, folders: Folders, first: list[Edit], steps: list[list[Edit]]) -> None:
+    check(folders(), key, first, steps, restarts=True)

@@ -43,7 +43,7 @@ class LiveWorld(World):
         return LiveJobs({"images": 2, "io": 2, "probes": 4}, on_end)
 
     def converge(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 30
         while self.processes() or not self.queue.wait_idle(1) or self.jobs.running() or self.unrest():
             assert time.monotonic() < deadline, self.unrest()
             time.sleep(0.01)
@@ -77,7 +77,9 @@ def desired(world: World) -> dict[str, Any]:
     }
 
 
-@settings(deadline=None, derandomize=True, max_examples=12, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(
+    deadline=None, derandomize=True, max_examples=12, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
 @given(clients=st.lists(SETS, min_size=CLIENTS, max_size=CLIENTS))
 def test_clients_at_once(tmp_path_factory: pytest.TempPathFactory, clients: list[list[list[Edit]]]) -> None:
     folder = tmp_path_factory.mktemp("world")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from controller.seal import HostKey
+from resources.meta import Ref
 from tests.convergence.mortal import Death, MortalStore
 from tests.convergence.world import Files, World
 from tests.unit.reconcilers.engines import Killed
@@ -92,16 +93,19 @@ def applied(*changes: tuple[str, str], files: Files | None = None) -> Act:
     return lambda world: world.apply(text, {**FILES, **(files or {})})
 
 
+BEFORE = applied()
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     act: Act
     """What is asked for."""
-    before: Act | None = applied()
+    before: Act | None = BEFORE
     """What has converged until then."""
 
 
 SCENARIOS = {
-    "create": Scenario(applied(), before=None),
+    "create": Scenario(applied(), None),
     "hot": Scenario(
         applied(("memory: 64Mi", "memory: 1Gi"), ("restart: always", "restart: unless-stopped"), ('a: "1"', 'a: "9"'))
     ),
@@ -115,7 +119,7 @@ SCENARIOS = {
 }  # fmt: skip
 
 
-def refs(world: World) -> list[object]:  # type: ignore[type-arg]
+def refs(world: World) -> list[Ref]:
     return [item.ref for item in world.objects]
 
 

@@ -75,7 +75,10 @@ def test_the_resync_alone_converges_everything(tmp_path: Path, name: str) -> Non
     refs = [item.ref for item in deaf.objects]
     deaf.backend.delete(refs, data=True, cascade=True, force=False)
     resynced(deaf)
-    assert not {"objects", "tasks", "snapshots", "roots", "sandboxes", "projections", "stages", "blobs"} & deaf.left().keys()
+    assert (
+        not {"objects", "tasks", "snapshots", "roots", "sandboxes", "projections", "stages", "blobs"}
+        & deaf.left().keys()
+    )
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

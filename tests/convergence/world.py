@@ -50,7 +50,10 @@ from tests.unit.reconcilers.engines import NOW, ManualJobs
 IMAGES: Mapping[bytes, tuple[ImageConfig, tuple[bytes, ...]]] = {
     b"image one": (ImageConfig(command=("serve",), env={"PATH": "/bin"}, stop_signal="SIGTERM"), (b"base", b"one")),
     b"image two": (ImageConfig(command=("serve",), user="7", stop_signal="SIGQUIT"), (b"base", b"two")),
-    b"image three": (ImageConfig(command=("serve",), health=HealthCheck(("CMD", "true")), volumes=("/img",)), (b"three",)),
+    b"image three": (
+        ImageConfig(command=("serve",), health=HealthCheck(("CMD", "true")), volumes=("/img",)),
+        (b"three",),
+    ),
 }
 """What archives hold, by their content."""
 SEEDS: Mapping[bytes, Mapping[str, bytes]] = {b"seed one": {"a": b"1"}, b"seed two": {"b": b"2"}}
@@ -148,6 +151,10 @@ class World:
         """The engine is gone; whoever writes for it in the background has written."""
         self.engine.objects.settle()
 
+    def restart(self) -> None:
+        self.end()
+        self.begin()
+
     def new_uid(self) -> str:
         return hashlib.sha256(str(next(self.numbers)).encode()).hexdigest()[:32]
 
@@ -163,7 +170,8 @@ class World:
             runtime=own.runtime, snapshotter=own.snapshotter, roots=own.roots, images=own.images,
             sandboxes=own.sandboxes, volumes=own.volumes, anonymous=own.anonymous, copy_up=own.copy_up,
             projector=own.projector, stage=own.stage, prober=own.prober, logs=own.logs, sealer=self.key, jobs=jobs,
-            events=self.told, resolve_user=resolved, seccomp=lambda profile, caps: {"profile": profile}, host=ThisHost(), now=now,
+            events=self.told, resolve_user=resolved, seccomp=lambda profile, caps: {"profile": profile}, host=ThisHost(),
+            now=now,
         )  # fmt: skip
         return {
             Kind.IMAGE: ImageReconciler(own.images, jobs, uploads, platform="linux/amd64", now=now),

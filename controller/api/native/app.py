@@ -39,6 +39,8 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     except web.HTTPException as error:
         status, answer = error.status, body(_CODES.get(error.status, "Error"), error.text or error.reason)
+    except ConnectionError:  # it has gone, and nobody is left to answer
+        raise
     except Exception as error:
         status, answer = failure(request, error)
     return _refusal(request, status, answer)

@@ -15,7 +15,7 @@ from tests.leaks import OWNER_VARIABLE, Oracle
 from tests.leaks.oracle import TestRuns
 
 # Where one container has something each, below the roots.
-PLACES = ("s/tasks", "s/snapshots/snapshots", "s/uploads", "r/tasks", "r/rootfs", "r/sandboxes", "r/netns", "r/oci")
+PLACES = ("s/tasks", "s/snapshots/snapshots", "r/tasks", "r/rootfs", "r/sandboxes", "r/netns", "r/oci")
 
 
 @pytest.fixture(scope="module")

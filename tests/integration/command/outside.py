@@ -121,5 +121,5 @@ def _contains(path: Path, needle: bytes) -> bool:
         return False
     try:
         return needle in path.read_bytes()
-    except FileNotFoundError:
+    except OSError:  # it is gone, or a namespace's handle, which has no content
         return False

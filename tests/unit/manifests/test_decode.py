@@ -24,7 +24,7 @@ def container(fields: str) -> list[str]:
     [
         ("ports: 22:22", '7:10: spec.ports: must be a list, not text: write ["22:22"]'),
         ("ports: {80: 80}", "7:3: spec.ports: must be a list, not a map"),
-        ("command: sleep 10", '7:12: spec.command: must be a list, not text: write ["sleep 10"]'),
+        ("command: sleep 10", '7:12: spec.command: must be a list, not text: write ["sleep", "10"]'),
         ("command: [sleep, 10]", '7:20: spec.command[1]: must be text: write it in quotes, "10"'),
         ("command: [sleep, 1.10]", '7:20: spec.command[1]: must be text: write it in quotes, "1.10"'),
         ("user: 101", '7:9: spec.user: must be text: write it in quotes, "101"'),

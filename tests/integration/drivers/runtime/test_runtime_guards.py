@@ -116,3 +116,11 @@ def test_a_link_that_leads_a_mount_into_a_kernel_file_system_is_refused(
         with pytest.raises(FailedPrecondition, match="leads the mount"):
             runtime.create(replace(config, spec={**config.spec, "mounts": mounts}))
     assert runtime.state(config.id) is None
+
+
+def test_a_link_that_leads_round_in_a_circle_is_refused(runtime: OciRuntime, rootfs: Path) -> None:
+    (rootfs / "data").symlink_to("data")
+    config = task(rootfs, "true")
+    mount = {"destination": "/data", "source": str(rootfs / "etc"), "type": "bind", "options": ["rbind"]}
+    with pytest.raises(FailedPrecondition, match="too many"):
+        runtime.create(replace(config, spec={**config.spec, "mounts": [*config.spec["mounts"], mount]}))

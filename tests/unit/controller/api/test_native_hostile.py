@@ -2,6 +2,7 @@
 
 import json
 import random
+import socket
 
 import pytest
 
@@ -134,6 +135,20 @@ def test_bodies_are_bounded_and_nothing_follows_one_that_was_not_read(client: Cl
     got = client.raw(refused + b"Content-Length: %d\r\n\r\n" % len(inner) + inner)
     assert got.split()[1] == b"415"
     assert b'"host"' not in got
+
+
+def test_a_client_that_goes_within_its_request_is_no_failure(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(client.path))
+        connection.sendall(
+            b"POST /apis/lading/v1/apply HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 900\r\nExpect: 100-continue\r\n\r\n{"
+        )
+        assert b"100 Continue" in connection.recv(100)
+    assert client("GET", "/kinds").status == 200
+    assert "Traceback" not in capsys.readouterr().out
 
 
 def test_no_request_gets_more_than_a_refusal(client: Client) -> None:

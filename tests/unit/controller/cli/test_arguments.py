@@ -32,9 +32,10 @@ def test_the_flags_of_an_execs_command_are_its_own(between: list[str]) -> None:
     ("argv", "said"),
     [
         (["aply"], "did you mean apply?"),
+        (["ps"], "see `lading get container`"),
         (["get", "--wacth", "container"], "did you mean --watch?"),
         (["get", "-z", "container"], "no flag -z"),
-        (["get"], "too few words"),
+        (["get"], "too few words; usage: lading get KIND [NAME]"),
         (["version", "now"], "what is 'now' for?"),
         (["get", "container", "-o"], "needs a value"),
         (["get", "container", "-o", "xml"], "one of table, wide, json"),

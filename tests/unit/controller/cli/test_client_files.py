@@ -1,6 +1,7 @@
 """The user's files as a command sees them: over a real socket, the client a process of its own."""
 
 import io
+import os
 import stat
 import tarfile
 from collections.abc import Callable
@@ -50,6 +51,36 @@ def test_files_are_the_clients(server: Path, verb: AddVerb, tmp_path: Path) -> N
     assert seen[5:] == [NotFound, ResourceExhausted, InvalidArgument, NotFound]
     assert (tmp_path / "new").read_bytes() == b"n" * 700_000
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+
+
+def test_pipes_and_devices(server: Path, verb: AddVerb, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    said: list[str] = []
+    read: list[bytes] = []
+
+    def reads(call: Call) -> int:
+        session = call.session
+        for look in (
+            lambda: session.read("pipe", 100),
+            lambda: session.digest("pipe"),
+            lambda: session.digest("/dev/zero"),
+        ):
+            try:
+                look()
+            except InvalidArgument as error:
+                said.append(error.message)
+        read.append(session.read("/dev/stdin", 100))
+        return 0
+
+    verb(reads)
+    answer = call(server, "reads", cwd=tmp_path, input=b"of a pipe")
+    assert answer.returncode == 0, answer.stderr
+    assert said == [
+        "pipe: nothing comes out of this pipe",
+        "pipe: neither a file nor a folder",
+        "/dev/zero: neither a file nor a folder",
+    ]
+    assert read == [b"of a pipe"]
 
 
 def test_a_folder_is_the_same_bytes_each_time_and_others_when_it_changed(

@@ -173,6 +173,7 @@ def test_there_is_a_limit_to_commands_at_once(server: Path, monkeypatch: pytest.
     with socket.socket(socket.AF_UNIX) as first:
         first.connect(str(server / "command.sock"))
         until(lambda: call(server, "version").returncode == 1)
+        assert call(server, "version").stderr.startswith(b"lading: 1 commands are under way; try again")
     until(lambda: call(server, "version").returncode == 0)
 
 
@@ -204,17 +205,22 @@ def test_errors_are_told_without_a_traceback(server: Path, verb: AddVerb) -> Non
         frames.frame(frames.OUT, b"hello"),
         frames.frame(frames.REQUEST, b"\xff" * 40),
         frames.frame(frames.REQUEST, frames.pack("6", "1", "", "-1", "0", "", "version")),
+        frames.frame(frames.REQUEST, frames.pack("²", "1", "", "0", "0", "", "version")),
+        frames.frame(frames.REQUEST, frames.pack("9" * 5000, "1", "", "0", "0", "", "version")),
         frames.frame(frames.REQUEST, frames.pack("900", "1", "", "0", "0", "", "version")),
         frames.frame(frames.REQUEST, frames.pack("6", "1", "", "9" * 30, "0", "", "version")),
     ],
 )
-def test_who_does_not_speak_the_language_is_cut_off_alone(server: Path, sent: bytes) -> None:
+def test_who_does_not_speak_the_language_is_cut_off_alone(
+    server: Path, sent: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.connect(str(server / "command.sock"))
         stranger.sendall(sent)
         stranger.settimeout(10)
         assert stranger.recv(100) == b""
     assert call(server, "version").returncode == 0
+    assert "Traceback" not in capsys.readouterr().out
 
 
 def test_another_version_is_told_so(server: Path) -> None:

@@ -108,6 +108,16 @@ def test_the_hosts_network_is_not_a_namespace_and_has_no_sysctls() -> None:
     assert linux["sysctl"] == {}
 
 
+def test_what_the_image_asks_for_comes_in_order_with_all_else() -> None:
+    sources = {"/etc": Path("/a/etc"), "/srv": Path("/v/srv"), "/srv/deep": Path("/a/deep")}
+    files = {"hosts": Path("/f/hosts")}
+    mounts = [{"volume": "data", "target": "/srv"}]
+    spec = written(container(mounts=mounts), sources=sources, files=files, anonymous=("/etc", "/srv/deep"))
+    found = [m for m in spec["mounts"] if m["type"] == "bind"]
+    assert [m["destination"] for m in found] == ["/srv", "/etc", "/etc/hosts", "/srv/deep"]
+    assert found[1]["options"] == ["rbind", "rprivate", "nosuid", "nodev", "rw"]
+
+
 def test_mounts_come_parents_first_and_secrets_read_only() -> None:
     mounts = [
         {"secret": "tls", "target": "/data/deep/tls"},

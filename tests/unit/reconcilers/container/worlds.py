@@ -70,12 +70,16 @@ class NotedEvents:
 @dataclass
 class ThisHost:
     init: Path | None = Path("/usr/bin/tini-static")
+    hot: tuple[str, ...] = ()
 
     def gateway(self, *, host_network: bool) -> str:
         return "127.0.0.1"
 
     def init_program(self) -> Path | None:
         return self.init
+
+    def masked(self) -> Sequence[str]:
+        return self.hot
 
 
 def resolved(rootfs: Path, user: str, groups: Sequence[str] = ()) -> User:
