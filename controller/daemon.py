@@ -11,8 +11,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -24,6 +25,12 @@ from controller.sources import resync, store_changes, task_exits
 from controller.wiring import Wiring, wire
 from resources.errors import EngineError, Unavailable
 from resources.version import VERSION
+
+if TYPE_CHECKING:
+    from controller.api.server import ApiServer
+
+_DOOR_SECONDS = 5.0
+"""How often to look whether the sockets are still where clients look for them."""
 
 
 class Daemon:
@@ -109,16 +116,27 @@ def serve(settings: Settings) -> int:
     from controller.api.server import ApiServer
 
     api = ApiServer(settings.run_root, daemon.backend)
-    try:
-        api.start()
-    except EngineError as error:
-        log.error("there is no HTTP API", why=str(error))
-    daemon.stopping.wait()
+    _start(api)
+    while not daemon.stopping.wait(_DOOR_SECONDS):
+        with suppress(OSError):  # tried again
+            if server.listen_again():
+                log.warning("the socket for commands had been removed, and is there again")
+        if not api.there():
+            api.stop()
+            api = ApiServer(settings.run_root, daemon.backend)
+            _start(api)
     log.info("ending; containers go on")
     api.stop()
     server.stop()
     daemon.stop()
     return 0
+
+
+def _start(api: "ApiServer") -> None:
+    try:
+        api.start()
+    except EngineError as error:
+        structlog.get_logger().error("there is no HTTP API", why=str(error))
 
 
 def make_root(path: Path) -> None:

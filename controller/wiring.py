@@ -1,7 +1,7 @@
 """The only module that names concrete drivers and stores: it puts one engine together."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -67,17 +67,14 @@ class Wiring:
     jobs: ThreadJobs
     uploads: UploadFolder
     cleanups: tuple[Callable[[], object], ...]
+    endings: tuple[Callable[[], object], ...]
+    """When the last container is gone too."""
     closers: tuple[Callable[[], object], ...]
     new_store: bool
-    memory: RunRoot
 
     def cleanup(self) -> None:
         """What a killed engine left half done, before anything else looks. What cannot be cleared harms nobody else."""
-        for cleanup in self.cleanups:
-            try:
-                cleanup()
-            except (EngineError, OSError) as error:
-                structlog.get_logger().warning("something left half done stays", why=str(error))
+        _each(self.cleanups)
 
     def sweep(self) -> None:
         """Hand the loop what the drivers hold and no object asks for. Listed first, looked up afterwards: an object is
@@ -113,11 +110,9 @@ class Wiring:
     def close(self) -> None:
         self.engine.stop()
         self.jobs.close()
-        empty = not self.runtime.list()
-        for closer in self.closers:
-            closer()
-        if empty:
-            self.memory.release()
+        if not self.runtime.list():
+            _each(self.endings)
+        _each(self.closers)
 
 
 def wire(settings: Settings, stopping: threading.Event) -> Wiring:
@@ -216,12 +211,20 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
             *(driver.cleanup for driver in (*volumes.values(), anonymous)),
             image_reconciler.prune,
         ),
+        endings=(lambda: roots.cleanup([]), lambda: seeds.cleanup([]), memory.release),
         closers=(runtime.close, snapshotter.close, objects.settle, store.close, events.close),
         new_store=store.created,
-        memory=memory,
     )
     engine.on_rest = wiring.came_to_rest
     return wiring
+
+
+def _each(calls: Sequence[Callable[[], object]]) -> None:
+    for call in calls:
+        try:
+            call()
+        except (EngineError, OSError) as error:
+            structlog.get_logger().warning("something stays", why=str(error))
 
 
 def _check_key(key: HostKey, objects: ObjectStore) -> None:

@@ -43,6 +43,10 @@ class ApiServer:
         if self._error is not None or not self._ready.is_set():
             raise Unavailable(f"the API cannot listen on {self._path}: {self._error or 'it did not start in time'}")
 
+    def there(self) -> bool:
+        """Whether clients find the socket."""
+        return self._path.exists()
+
     def stop(self) -> None:
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
             with contextlib.suppress(RuntimeError):
@@ -104,7 +108,8 @@ def _listening(path: Path) -> Iterator[socket.socket]:
         # Over the one of an engine that was killed.
         os.rename(made, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         yield listener
-        os.unlink(path.name, dir_fd=folder)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path.name, dir_fd=folder)
     finally:
         listener.close()
         os.close(folder)

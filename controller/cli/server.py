@@ -32,18 +32,34 @@ _LEAVE_SECONDS = 2.0
 
 class CommandServer:
     def __init__(self, run_root: Path, backend: Backend) -> None:
+        self._run_root = run_root
         self._path = run_root / "command.sock"
         self._backend = backend
         self._log = structlog.get_logger()
         self._lock = threading.Lock()
         self._digests = KnownDigests()
         self._commands: dict[socket.socket, threading.Thread] = {}
-        self._socket = _listen(run_root)
+        self._listen()
+
+    def _listen(self) -> None:
+        self._socket = _listen(self._run_root)
         self._inode = self._path.stat().st_ino
-        self._thread = threading.Thread(target=self._accept, name="commands", daemon=True)
+        self._thread = threading.Thread(target=self._accept, args=(self._socket,), name="commands", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def listen_again(self) -> bool:
+        """Where somebody has removed the socket, and nobody could come any more. Raises: OSError."""
+        if self._path.exists():
+            return False
+        before, thread = self._socket, self._thread
+        self._listen()
+        self._thread.start()
+        before.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        before.close()
+        return True
 
     def stop(self) -> None:
         """No command is taken any more; those under way find themselves cancelled, and may say so."""
@@ -61,10 +77,10 @@ class CommandServer:
             thread.join(_LEAVE_SECONDS)
             _shut(connection, socket.SHUT_RDWR)
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                connection, _ = self._socket.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return
             thread = threading.Thread(target=self._serve, args=(connection,), name="command", daemon=True)

@@ -100,11 +100,7 @@ def _text(value: Any) -> str:
 
 def _state(item: Object, status: Status, now: datetime) -> str:
     del now
-    if item.deleting:
-        return "Deleting"
-    if item.suspension is not None:
-        return f"{status.phase} ({item.suspension.state} by {item.suspension.by})"
-    return status.phase
+    return "Deleting" if item.deleting else status.phase
 
 
 def _ready(item: Object, status: Status, now: datetime) -> str:

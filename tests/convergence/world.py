@@ -195,9 +195,9 @@ class World:
         wiring = Wiring(
             settings=settings, engine=self.engine, objects=objects, events=cast(Any, self.told), backend=backend,
             runtime=cast(Any, own.runtime), jobs=cast(Any, self.jobs), uploads=self.uploads, cleanups=(), closers=(),
-            new_store=False, memory=cast(Any, None),
+            new_store=False, endings=(),
         )  # fmt: skip
-        self.engine.on_ready = wiring.became_ready
+        self.engine.on_rest = wiring.came_to_rest
         return wiring
 
     # ---- what a client does

@@ -282,6 +282,7 @@ def test_a_plan_reads_like_this() -> None:
                 ChangeKind.HOT,
                 (field("spec.resources.pids", 17, 2048, ChangeKind.HOT, True),),
             ),
+            Change(ref("container/y"), Verb.NONE, ChangeKind.HOT, (field("spec.env.A", "(x)", "(x)", ChangeKind.HOT),)),
             Change(ref("volume/v"), Verb.DELETE, ChangeKind.DATA_LOSS, actions=("delete the data",)),
         ),
     )
@@ -296,10 +297,12 @@ def test_a_plan_reads_like_this() -> None:
         "    waits: image/db is not ready\n"
         "! container/x   hot\n"
         "    spec.resources.pids: 17 → 2048  (drift)\n"
+        "~ container/y   hot\n"
+        "    spec.env.A: (x)\n"
         "- volume/v   data-loss\n"
         "    · delete the data\n"
         "\n"
-        "1 to create, 1 to change (hot), 1 to change (recreate), 1 to delete, 1 drifted\n"
+        "1 to create, 1 to change (hot), 1 to change (recreate), 1 to follow (hot), 1 to delete, 1 drifted\n"
     )
     assert "    · stop the task\n" in plan_text(plan, actions=True)
     assert plan_text(plan, color=True).startswith("\x1b[32m+ secret/tls\x1b[0m\n")

@@ -297,3 +297,14 @@ def test_commands_that_need_no_engine_do_without(short_path: Path, tmp_path: Pat
     assert call(short_path, "validate", "-f", str(tmp_path)).stdout == b"1 manifest is valid\n"
     assert b'"$schema"' in call(short_path, "schema").stdout
     assert list(short_path.iterdir()) == []
+
+
+def test_a_socket_that_was_removed_comes_back(short_path: Path, backend: FakeBackend) -> None:
+    server = CommandServer(short_path, backend)
+    server.start()
+    assert not server.listen_again()
+    (short_path / "command.sock").unlink()
+    assert server.listen_again()
+    assert call(short_path, "version").returncode == 0
+    server.stop()
+    assert not (short_path / "command.sock").exists()

@@ -69,6 +69,18 @@ def test_what_cannot_be_asked_is_refused(
     assert said in user.errors
 
 
+def test_a_wait_that_gives_up_says_so(backend: FakeBackend, web: Object) -> None:
+    user = FakeSession("wait", "web", "--timeout", "10ms")
+    assert run(backend, user) == 4
+    assert user.errors == f"lading: {web.ref} has not ended\n"
+
+
+def test_a_name_with_a_kind_in_it_is_no_new_name(backend: FakeBackend, web: Object) -> None:
+    user = FakeSession("rename", web.metadata.name, "container/other")
+    assert run(backend, user) == 1
+    assert "'container/other' is not a name" in user.errors
+
+
 def test_a_verb_waits_until_the_loop_has_done_it(backend: FakeBackend, web: Object) -> None:
     backend.obeys = False
     backend.busy.add(web.key)
