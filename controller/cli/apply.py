@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 
 from controller.admission import Refused
 from controller.cli import reading, saved_plan, waiting
@@ -12,6 +13,7 @@ from controller.plan import Plan, to_json
 from controller.render import plan_text
 from manifests.load import dangling
 from resources.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from resources.kinds import Kind
 from resources.meta import Key, Ref
 
 CHANGES, STALE = 2, 3
@@ -109,29 +111,44 @@ def _told(call: Call, submitted: Sequence[Submission], applied: Applied) -> int:
                 call.line(f"{ref} {name}")
         if not any(groups.values()):
             call.line("nothing to change")
+        _held(call, applied.unchanged)
     if call.arguments.on("no-wait"):
         return 0
     objects: dict[Key, Ref] = {}
-    for ref in (submission.located.manifest.ref for submission in submitted):
-        item = call.backend.objects.find(ref)
-        if item is None:
+    passing = set()
+    for manifest in (submission.located.manifest for submission in submitted):
+        item, ref = call.backend.objects.find(manifest.ref), manifest.ref
+        goes = manifest.kind is Kind.CONTAINER and manifest.spec.auto_remove
+        if item is None and not goes:
             raise NotFound(f"{ref} is gone: somebody else deleted it")
-        objects[item.key] = ref
+        if item is not None:
+            objects[item.key] = ref
+            passing.update([item.key] if goes else [])
     found = ((call.backend.objects.find(ref), ref) for ref in applied.deleted)
     going = [(item.key, ref) for item, ref in found if item is not None]
-    code = _wait(call, objects, applied)
+    code = _wait(call, objects, applied, partial(waiting.until_ready, passing=passing))
     return code or (waiting.wait(call, going, waiting.until_gone) if going else 0)
 
 
-def _wait(call: Call, objects: dict[Key, Ref], applied: Applied) -> int:
+def _wait(call: Call, objects: dict[Key, Ref], applied: Applied, judge: waiting.Judge) -> int:
     """A second apply has nothing to show: those that are as they should be are not spoken of."""
     fresh = {*applied.created, *applied.changed}
     waiting.let_look(call.backend, [key for key, ref in objects.items() if ref not in fresh])
-    looks = {key: waiting.until_ready(call.backend, key, ref) for key, ref in objects.items()}
+    looks = {key: judge(call.backend, key, ref) for key, ref in objects.items()}
     open_ = [(key, ref) for key, ref in objects.items() if ref in fresh or not looks[key].done]
     if not open_ and call.arguments.text("output") != "json":
         return 0
-    return waiting.wait(call, open_, waiting.until_ready)
+    return waiting.wait(call, open_, judge)
+
+
+def _held(call: Call, unchanged: Sequence[Ref]) -> None:
+    """What stays as somebody left it by hand, and how it goes on."""
+    for ref in unchanged:
+        item = call.backend.objects.find(ref)
+        held = item.suspension if item else None
+        if held is not None:
+            verb = "start" if held.state == "stopped" else "resume"
+            call.line(f"{ref} is {held.state} by {held.by} (lading {verb} {ref.name} runs it)")
 
 
 def _show(call: Call, found: Plan) -> None:

@@ -10,13 +10,15 @@ from controller.cli.call import Call
 from controller.cli.clean import one_line
 from controller.interface import Backend
 from resources import errors
-from resources.errors import Cancelled, EngineError
+from resources.errors import Cancelled, EngineError, FailedPrecondition, NotFound
 from resources.kinds import Kind
 from resources.meta import Key, Ref, Status
 from resources.object import Object
 
 DONE, FAILED, NO_PROGRESS = 0, 1, 4
 _TICK = 0.5
+STANDING = 10.0
+"""Seconds after which what fails again and again the same way is waited for no longer."""
 _GATHER = 0.04
 """Seconds in which changes are gathered before they are shown."""
 _HOPELESS = {
@@ -24,6 +26,9 @@ _HOPELESS = {
     for item in vars(errors).values()
     if isinstance(item, type) and issubclass(item, EngineError) and not item.retryable
 } | {"Invalid"}
+_AGAIN = "; it is tried again"
+_TRIED_AGAIN = (FailedPrecondition.reason, NotFound.reason)
+"""What is so of the host or the image: it is tried again, and mends itself hardly ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class Look:
     message: str = ""
     done: bool = False
     failed: bool = False
+    tried_again: bool = False
+    """What failed is tried again, and again."""
 
 
 _OVER = ("Failed", "Completed", "Stopped")
@@ -42,9 +49,12 @@ _OVER = ("Failed", "Completed", "Stopped")
 Judge = Callable[[Backend, Key, Ref], Look]
 
 
-def until_ready(backend: Backend, key: Key, ref: Ref) -> Look:
+def until_ready(backend: Backend, key: Key, ref: Ref, passing: Container[Key] = ()) -> Look:
+    """`passing`: those that go by themselves once they have ended."""
     item = backend.objects.get(key)
     if item is None or item.deleting:
+        if key in passing:
+            return Look(ref, "Deleting" if item else "Deleted", done=True)
         return Look(ref, "Deleting", "somebody else deletes it", failed=True)
     status = backend.objects.status(key) or Status()
     ready = status.condition("Ready")
@@ -54,7 +64,7 @@ def until_ready(backend: Backend, key: Key, ref: Ref) -> Look:
     if (status.ready or resting(item)) and backend.settled(key):
         return Look(ref, status.phase, done=True)
     over = status.phase in _OVER and not (status.ready or resting(item))
-    return Look(ref, status.phase, message, failed=over or (ready is not None and ready.reason in _HOPELESS))
+    return Look(ref, status.phase, message, failed=over or _reason(status) in _HOPELESS, tried_again=_fails(status))
 
 
 def until_settled(backend: Backend, key: Key, ref: Ref) -> Look:
@@ -70,8 +80,16 @@ def until_settled(backend: Backend, key: Key, ref: Ref) -> Look:
     if reached and backend.settled(key):
         failed = asked == "running" and status.phase == "Failed"
         return Look(ref, status.phase, message if failed else "", done=not failed, failed=failed)
-    hopeless = ready is not None and ready.status == "False" and ready.reason in _HOPELESS
-    return Look(ref, status.phase, message, failed=hopeless)
+    return Look(ref, status.phase, message, failed=_reason(status) in _HOPELESS, tried_again=_fails(status))
+
+
+def _reason(status: Status) -> str:
+    ready = status.condition("Ready")
+    return "" if ready is None or ready.status == "True" else ready.reason
+
+
+def _fails(status: Status) -> bool:
+    return _reason(status) in _TRIED_AGAIN
 
 
 def until_gone(backend: Backend, key: Key, ref: Ref) -> Look:
@@ -100,6 +118,7 @@ def wait(call: Call, objects: Sequence[tuple[Key, Ref]], judge: Judge) -> int:
     progress = time.monotonic()
     seen: set[Look] = set()
     waiting = list(refs)
+    given_up: set[Key] = set()
     while True:
         revision = backend.objects.revision()
         fresh = {key: judge(backend, key, refs[key]) for key in changed}
@@ -108,13 +127,16 @@ def wait(call: Call, objects: Sequence[tuple[Key, Ref]], judge: Judge) -> int:
             progress = time.monotonic()
         seen.update(fresh.values())
         looks |= fresh
+        still = time.monotonic() - progress
+        given_up.update(key for key in waiting if still > min(STANDING, patience) and looks[key].tried_again)
+        looks |= {key: _given_up(looks[key]) for key in given_up if not (looks[key].done or looks[key].failed)}
         looks |= _stuck(looks)
         show.update(looks.values())
         # Who has once been ready is not waited for again; how it stands is shown all the same.
         waiting = [key for key in waiting if not (looks[key].done or looks[key].failed)]
         if not waiting:
             return show.end(looks.values(), DONE)
-        if time.monotonic() - progress > patience:
+        if still > patience:
             return show.end(looks.values(), NO_PROGRESS)
         # What changes beside the store (whether it is settled) is looked at again every now and then.
         changed = {*changes(call, revision, refs), *waiting}
@@ -125,6 +147,10 @@ def let_look(backend: Backend, keys: Sequence[Key]) -> None:
     deadline = time.monotonic() + _TICK
     while time.monotonic() < deadline and not all(map(backend.settled, keys)):
         time.sleep(0.005)
+
+
+def _given_up(look: Look) -> Look:
+    return replace(look, failed=True, message=f"{look.message.removesuffix(_AGAIN)}; the engine keeps trying")
 
 
 def _stuck(looks: Mapping[Key, Look]) -> dict[Key, Look]:

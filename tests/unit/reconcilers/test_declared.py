@@ -33,7 +33,7 @@ NETWORK = made(Kind.NETWORK, "host", {"driver": "host"})
 ALL = [(secret_reconciler(), SECRET), (config_reconciler(), CONFIG), (network_reconciler(), NETWORK)]
 
 
-@pytest.mark.parametrize(("reconciler", "item"), ALL, ids=str)
+@pytest.mark.parametrize(("reconciler", "item"), ALL, ids=("secret", "config", "network"))
 def test_ready_at_once_and_nothing_to_sweep(reconciler: Reconciler[Any, Any], item: Object) -> None:
     loop = Loop(lambda _jobs, _now: reconciler)
     assert reconciler.kind is item.kind
@@ -46,7 +46,7 @@ def test_ready_at_once_and_nothing_to_sweep(reconciler: Reconciler[Any, Any], it
     assert loop.acted == []
 
 
-@pytest.mark.parametrize(("reconciler", "item"), ALL, ids=str)
+@pytest.mark.parametrize(("reconciler", "item"), ALL, ids=("secret", "config", "network"))
 def test_deletion_waits_for_the_users(reconciler: Reconciler[Any, Any], item: Object) -> None:
     loop = Loop(lambda _jobs, _now: reconciler)
     loop.blockers = ("container/web uses it", "container/db uses it")

@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
+from controller.cli import waiting
 from controller.plan import Change
 from controller.plan import Verb as PlanVerb
 from reconcilers.interface import ChangeKind, FieldChange
 from resources.kinds import Kind
 from resources.object import Object
-from tests.unit.controller.cli.fakes import FakeBackend, FakeSession, ref, run, status
+from tests.unit.controller.cli.fakes import NOW, FakeBackend, FakeSession, ref, run, status
 
 WEB = b"""\
 apiVersion: lading/v1
@@ -149,6 +150,57 @@ def test_what_comes_and_goes_is_no_progress_and_once_ready_is_enough(backend: Fa
     assert run(backend, session("apply", "-n", "other", "-f", "shop/web.yaml")) == 0
 
 
+def test_what_removes_itself_is_done_when_it_is_gone(backend: FakeBackend) -> None:
+    passing = WEB.replace(b"command:", b"autoRemove: true, command:")
+    deleting = {"deletion_timestamp": NOW}
+
+    def goes(item: Object) -> None:
+        metadata = item.metadata.model_copy(update=deleting)
+        backend.objects.put(item.model_copy(update={"metadata": metadata}), status(False, "Deleting"))
+
+    for then in (goes, lambda item: backend.objects.remove(item.key)):
+        backend.then = then
+        user = session("apply", "-f", "-", **{"-": passing})
+        assert run(backend, user) == 0, user.errors
+        backend.objects.items.clear()
+    backend.then = goes
+    assert run(backend, session("apply", "-f", "shop/web.yaml")) == 1
+
+
+def test_a_failure_that_stands_is_not_waited_for(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "STANDING", 0.3)
+    reports = {
+        "web": status(False, "Creating", "/srv is not there", reason="FailedPrecondition"),
+        "next": status(False, "Waiting", "container/web has not started"),
+    }
+    backend.then = lambda item: backend.objects.report(item, reports[item.metadata.name])
+    two = b"---\n".join(WEB.replace(b"name: web", b"name: " + name.encode()) for name in reports)
+    user = session("apply", "-f", "-", **{"-": two})
+    assert run(backend, user) == 1
+    assert "container/web failed: /srv is not there; the engine keeps trying" in user.errors
+    assert "container/next failed: container/web has not started" in user.errors
+
+
+def test_a_failure_is_waited_for_while_others_get_on(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "STANDING", 0.4)
+    """And once it has mended itself, nothing has failed."""
+    fails = status(False, "Creating", "/srv is not there", reason="FailedPrecondition")
+    steps = [(False, "Creating", f"unpacks {percent}%") for percent in range(0, 100, 10)]
+    unpacks = later(backend, 0.1, *steps, (True, "Ready", ""))
+    mends = later(backend, 1.0, (True, "Running", ""))
+
+    def then(item: Object) -> None:
+        if item.kind is Kind.IMAGE:
+            unpacks(item)
+        else:
+            backend.objects.report(item, fails)
+            mends(item)
+
+    backend.then = then
+    user = session("apply", "-f", "shop/web.yaml", "-f", "shop/site.yaml")
+    assert run(backend, user) == 0, user.errors
+
+
 def later(backend: FakeBackend, step: float, *reports: tuple[bool, str, str]) -> Callable[[Object], None]:
     def then(item: Object) -> None:
         def go() -> None:
@@ -217,7 +269,8 @@ def test_an_object_stopped_by_hand_is_not_waited_for(backend: FakeBackend) -> No
     (item,) = backend.objects.list()
     backend.objects.report(item, status(False, "Stopped"))
     user = session("apply", "-f", "shop/web.yaml")
-    assert (run(backend, user), user.text) == (0, "nothing to change\n")
+    held = "container/web is stopped by cli (lading start web runs it)\n"
+    assert (run(backend, user), user.text) == (0, f"nothing to change\n{held}")
 
 
 @pytest.mark.parametrize(
