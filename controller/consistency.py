@@ -25,7 +25,7 @@ def inconsistencies(located: Mapping[Ref, Located], after: Snapshot, pruned: Ite
     for item in after.objects.values():
         if item.ref not in located and not item.deleting:
             yield from _left_behind(item, located, after, gone)
-    yield from _cycles(located, after)
+    yield from cycles(located, after)
 
 
 def _dangling(item: Object, manifest: Located, after: Snapshot) -> Iterator[Problem]:
@@ -66,7 +66,7 @@ def _left_behind(item: Object, located: Mapping[Ref, Located], after: Snapshot, 
             )
 
 
-def _cycles(located: Mapping[Ref, Located], after: Snapshot) -> Iterator[Problem]:
+def cycles(located: Mapping[Ref, Located], after: Snapshot) -> Iterator[Problem]:
     namespaces = {ref.namespace for ref in located}
     items = [one for one in after.objects.values() if one.metadata.namespace in namespaces and not one.deleting]
 

@@ -21,7 +21,7 @@ from controller.backend import EngineBackend
 from controller.cli.server import CommandServer
 from controller.engine_lock import EngineLock
 from controller.settings import Settings
-from controller.sources import resync, store_changes, task_exits
+from controller.sources import log_growth, resync, store_changes, task_exits
 from controller.wiring import Wiring, wire
 from resources.errors import EngineError, Unavailable
 from resources.version import VERSION
@@ -56,6 +56,10 @@ class Daemon:
         engine.wake_all()
         self._source("store-changes", lambda: store_changes.run(wiring.objects, engine.wake, stopped))
         self._source("task-exits", lambda: task_exits.run(wiring.runtime.exits(), engine.queue.add, stopped))
+        self._source(
+            "log-growth",
+            lambda: log_growth.run(self._free_space, wiring.logs.larger_than, engine.queue.add, self.stopping),
+        )
         self._source("resync", lambda: resync.run(self._resync, self.settings.resync_seconds, self.stopping))
         self._source("sweep", lambda: wiring.sweep())
 
@@ -65,6 +69,10 @@ class Daemon:
         for thread in self._threads:
             thread.join(5)
         self._lock.release()
+
+    def _free_space(self) -> int:
+        found = os.statvfs(self.settings.root)
+        return found.f_bavail * found.f_frsize
 
     def _resync(self) -> None:
         self._wiring.engine.wake_all()

@@ -64,6 +64,7 @@ class Wiring:
     events: EventStore
     backend: EngineBackend
     runtime: OciRuntime
+    logs: FileLogs
     jobs: ThreadJobs
     uploads: UploadFolder
     cleanups: tuple[Callable[[], object], ...]
@@ -201,6 +202,7 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
         events=events,
         backend=backend,
         runtime=runtime,
+        logs=logs,
         jobs=jobs,
         uploads=uploads,
         cleanups=(
@@ -213,7 +215,7 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
         ),
         endings=(lambda: roots.cleanup([]), lambda: seeds.cleanup([]), memory.release),
         closers=(runtime.close, snapshotter.close, objects.settle, store.close, events.close),
-        new_store=store.created,
+        new_store=store.created or store.behind,
     )
     engine.on_rest = wiring.came_to_rest
     return wiring

@@ -4,23 +4,21 @@ Each scalar is judged where it stands, so one wrong value hides no other. What i
 even when some of it is wrong (see resources.meta.Checked).
 """
 
-import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
+from manifests.instead import MAX_WORD, instead, quoted
 from manifests.node import ListNode, MapNode, Node, Scalar, describe, position_of
 from manifests.normalize import SHORT, Steps
 from manifests.problems import Position, Report, shown
 from manifests.shapes import Either, Form, Leaf, Many, Shape, Table
 from manifests.suggest import list_words, suggestion, unknown_key
+from manifests.supported import taken
+from resources.kinds import Kind
 from resources.meta import Checked
-
-MAX_WORD = 64
-"""Characters of a value whose kind is never longer: sizes, durations, words of a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,8 @@ class Read:
 class Decoder:
     def __init__(self, report: Report) -> None:
         self._report = report
+        self.kind: Kind | None = None
+        """Of the document that is read."""
 
     def read(self, node: Node, shape: Shape, steps: Steps, at: Position, *, top: bool = False) -> Read | None:
         """None: of no use at all.
@@ -70,7 +70,7 @@ class Decoder:
             case Leaf(), Scalar():
                 return self._leaf(node, shape, steps)
         where = node.position if isinstance(node, Scalar) else at
-        self._wrong(where, steps, f"must be {_wanted(shape)}, not {describe(node)}{_instead(shape, node)}")
+        self._wrong(where, steps, f"must be {_wanted(shape)}, not {describe(node)}{instead(shape, node)}")
         return None
 
     def _form(self, node: MapNode, form: Form, steps: Steps, at: Position, top: bool) -> Read:
@@ -129,7 +129,7 @@ class Decoder:
 
     def _leaf(self, node: Scalar, leaf: Leaf, steps: Steps) -> Read | None:
         value = node.text if leaf.kind == "text" else node.value
-        message = _flaw(node, leaf)
+        message = _flaw(node, leaf, taken(self.kind, steps, leaf.words))
         if message is not None:
             self._wrong(node.position, steps, message)
             return None
@@ -167,13 +167,13 @@ def in_words(error: Mapping[str, Any]) -> str:
             return "is not a value this field takes"
 
 
-def _flaw(node: Scalar, leaf: Leaf) -> str | None:
-    """What is wrong with the kind of the value, with what to write instead."""
+def _flaw(node: Scalar, leaf: Leaf, offered: tuple[str, ...]) -> str | None:
+    """What is wrong with the kind of the value, with what to write instead; `offered` of its words."""
     value, text = node.value, node.text
     number = isinstance(value, int | float) and not isinstance(value, bool)
     match leaf.kind:
         case "string" if not isinstance(value, str):
-            return f"must be text: write it in quotes, {_quoted(text)}"
+            return f"must be text: write it in quotes, {quoted(text)}"
         case "boolean" if not isinstance(value, bool):
             meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text.lower())
             return "must be true or false" + (f": write {meant}" if meant in ("true", "false") else "")
@@ -181,10 +181,12 @@ def _flaw(node: Scalar, leaf: Leaf) -> str | None:
             digits = isinstance(value, str) and text.isascii() and text.isdigit() and len(text) < MAX_WORD
             return "must be a whole number" + (f": write it without quotes, {text}" if digits else "")
         case "words" if value not in leaf.words:
-            guess = suggestion(text, leaf.words) if isinstance(value, str) else ""
-            return f"must be {list_words(leaf.words)}, not {shown(text)}{guess}"
+            guess = suggestion(text, offered) if isinstance(value, str) else ""
+            if not guess and "never" in offered and text == "no":  # as other tools have it
+                guess = "; did you mean never?"
+            return f"must be {list_words(offered)}, not {shown(text)}{guess}"
         case "mode" if number:
-            return f"a file mode is quoted: write {_quoted(text)}"
+            return f"a file mode is quoted: write {quoted(text)}"
         case "size" | "duration" | "cpus" | "mode" if len(text) > MAX_WORD:
             return f"{shown(text)} is too long for {_KINDS[leaf.kind]}"
     return None
@@ -218,22 +220,6 @@ def _wanted(shape: Shape) -> str:
             return "a map"
 
 
-def _instead(shape: Shape, node: Node) -> str:
-    if isinstance(shape, Many) and isinstance(node, Scalar) and len(node.text) <= MAX_WORD and node.text.isprintable():
-        return f": write [{', '.join(map(_quoted, _split(node.text)))}]"
-    if isinstance(shape, Leaf) and shape.kind == "text" and not isinstance(node, Scalar):
-        return ": write it in quotes"
-    return ""
-
-
-def _split(text: str) -> list[str]:
-    """As a shell would: a command line, which other tools take as one text, is a list here."""
-    try:
-        return shlex.split(text) or [text]
-    except ValueError:
-        return [text]
-
-
 def _empty(shape: Shape) -> str:
     match shape:
         case Many():
@@ -244,7 +230,3 @@ def _empty(shape: Shape) -> str:
             return 'write "" for an empty text'
         case _:
             return "give one"
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False) if len(text) <= MAX_WORD and text.isprintable() else '"…"'

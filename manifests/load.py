@@ -29,6 +29,10 @@ from resources.meta import NAME, Metadata, Ref
 from resources.object import SPECS, Manifest
 from resources.references import Reference, references
 
+_COMPOSE = (
+    "this is a Compose file, which is not read: write one document a container, image, volume, secret or config, "
+    f"each with apiVersion: {API_VERSION} and its kind"
+)
 _KEYS = ("apiVersion", "kind", "metadata", "spec")
 
 
@@ -102,6 +106,7 @@ class _Loading:
         if kind is None or not isinstance(node, MapNode):
             return
         before = len(self._report.problems)
+        self._decoder.kind = kind
         document, metadata = self._read(node, "metadata", form(Metadata))
         document, spec = self._read(document, "spec", form(SPECS[kind]))
         self._beyond(kind, document, metadata, spec, before)
@@ -116,6 +121,9 @@ class _Loading:
         add = self._report.add
         if not isinstance(node, MapNode):
             add(node.position, (), f"a document is a map with {', '.join(_KEYS)}, not {describe(node)}")
+            return None
+        if "services" in node.entries and "kind" not in node.entries:
+            add(position_of(node, ("services",)), ("services",), _COMPOSE)
             return None
         for key, entry in node.entries.items():
             if key == "status":

@@ -89,6 +89,14 @@ def refused(kind: Kind, document: MapNode) -> Iterator[tuple[Position, Steps, st
                 yield position, steps, _message(node, entry)
 
 
+def taken(kind: Kind | None, steps: Steps, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of a field's words that this version does not refuse."""
+    way = tuple("[]" if isinstance(step, int) else step for step in steps)
+    refused_there = (entry for entry in REFUSED.get(kind, ()) if entry.steps == way and entry.but) if kind else ()
+    but = next((entry.but for entry in refused_there), words)
+    return tuple(word for word in words if word in but)
+
+
 def _message(node: Node, entry: Refused) -> str:
     what = f"{shown(node.text)} is" if isinstance(node, Scalar) and entry.but else "is"
     say = entry.say

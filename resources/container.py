@@ -4,7 +4,7 @@ The models hold the canonical form: manifests.normalize has rewritten every shor
 else. A field that is None by default is the host's or the image's to fill.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
@@ -114,8 +114,9 @@ class ContainerSpec(Checked):
         for number, network in enumerate(self.networks):
             if network.special and len(self.networks) > 1:
                 yield ("networks", number), "host, none and {container: …} stand alone"
-        if self.ports and any(network.special for network in self.networks):
-            yield ("ports",), "not with the networks host, none or {container: …}"
+        alone = next((network for network in self.networks if network.special), None)
+        if self.ports and alone is not None:
+            yield ("ports",), _WITHOUT_PORTS.get(alone.name, "publish them with that container: leave ports out here")
         yield from self._mounts_apart()
         yield from _twice("networks", [network.name for network in self.networks], "the network {}")
         yield from _twice("dependsOn", [other.container for other in self.depends_on], "the container {}")
@@ -129,6 +130,12 @@ class ContainerSpec(Checked):
             file = next((parent for parent in parents if parent in files), None)
             if file is not None:
                 yield ("mounts", number, "target"), f"lies below {file}, where another mount puts a file"
+
+
+_WITHOUT_PORTS: Mapping[str | None, str] = {
+    "host": "on the host's network the process' own port is open on the host: leave ports out",
+    "none": "on no network nothing is reached from outside: leave ports out",
+}
 
 
 def _twice(field: str, values: list[str | None], what: str) -> Iterator[Conflict]:

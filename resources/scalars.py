@@ -48,7 +48,7 @@ def parse_duration(value: Any) -> int:
     match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         hint = f"; say {value}s" if isinstance(value, int | float) and not isinstance(value, bool) else ""
-        raise ValueError(f"{value!r} is not a duration such as 500ms, 2s or 1m30s{hint}")
+        raise ValueError(f"{_shown(value)} is not a duration such as 500ms, 2s or 1m30s{hint}")
     hours, minutes, seconds, millis = match.groups()
     total = (
         (int(hours or 0) * 3600 + int(minutes or 0) * 60) * 1000 + round(float(seconds or 0) * 1000) + int(millis or 0)
@@ -56,6 +56,11 @@ def parse_duration(value: Any) -> int:
     if total > MAX_INTEGER // 10**6:
         raise ValueError(f"{value!r} is too long")
     return total
+
+
+def _shown(value: Any) -> str:
+    """As YAML has it."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def format_duration(millis: int) -> str:
@@ -72,7 +77,7 @@ def format_duration(millis: int) -> str:
 def parse_cpus(value: Any) -> int:
     text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
     if not isinstance(text, str) or _CPUS.fullmatch(text) is None:
-        raise ValueError(f"{value!r} is not a number of cpus such as 1.5 or 1500m")
+        raise ValueError(f"{_shown(value)} is not a number of cpus such as 1.5 or 1500m")
     millis = int(text[:-1]) if text.endswith("m") else round(float(text) * 1000)
     if millis <= 0:
         raise ValueError("cpus must be more than 0")

@@ -1,17 +1,15 @@
-"""apply, plan, validate: from manifests to desired state, and what would come of it."""
+"""apply, plan: from manifests to desired state, and what would come of it."""
 
 import json
 from collections.abc import Sequence
 from functools import partial
 
-from controller.admission import Refused
 from controller.cli import reading, saved_plan, waiting
 from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
 from controller.interface import Applied, ApplyOptions, Submission
 from controller.plan import Plan, to_json
 from controller.render import plan_text
-from manifests.load import dangling
 from resources.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from resources.kinds import Kind
 from resources.meta import Key, Ref
@@ -69,18 +67,6 @@ def plan(call: Call) -> int:
         found.changes_desired or (call.arguments.text("exit-code") == "drift" and found.has_drift)
     ):
         return CHANGES
-    return 0
-
-
-def validate(call: Call) -> int:
-    loaded = reading.manifests(call)
-    problems = dangling(loaded, lambda _: False)
-    if any(not problem.warning for problem in problems):
-        raise Refused(problems)
-    for problem in problems:
-        call.note(str(problem))
-    count = len(loaded.manifests)
-    call.line(f"{count} {'manifest is' if count == 1 else 'manifests are'} valid")
     return 0
 
 
@@ -203,13 +189,5 @@ Exit codes: 0 done, 1 error, 3 the saved plan is stale (nothing was touched), 4 
         ),
         text="""Changes nothing. Says of each change whether it is hot, a restart, a recreate, or loses data.
 --exit-code counts desired state; with =drift also what others changed on the host.""",
-    ),
-    Verb(
-        "validate",
-        "-f FILE …",
-        "check manifests without an engine",
-        validate,
-        (reading.FILES, *reading.VARIABLES),
-        text="Prints every problem as file:line:column: field: what is wrong.",
     ),
 )

@@ -49,12 +49,15 @@ def submissions(call: Call) -> tuple[Submission, ...]:
 
 
 def manifests(call: Call) -> Loaded:
-    """Loaded and without errors; warnings have been shown. Raises: Refused."""
+    """Loaded and without errors; warnings have been shown. Raises: Refused, InvalidArgument when there are none."""
     loaded = load(texts(call), Options(call.namespace, variables(call)))
     if loaded.failed:
         raise Refused(loaded.problems)
     for problem in loaded.problems:
         call.note(str(problem))
+    # To prune is also to say that nothing of the owner's is left.
+    if not loaded.manifests and not call.arguments.on("prune"):
+        raise InvalidArgument(f"there are no manifests in {', '.join(call.arguments.many('file'))[:200]}")
     return loaded
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from controller.store.high_water import HighWaterMark
 from controller.store.interface import Compacted, Compare, Delete, Entry, Event, Put
 from controller.store.keyspace import check_transaction, prefix_end
 from controller.store.sqlite_file import check_content, check_file, connect, create_file, recovery, rollback, translated
@@ -26,7 +27,8 @@ _UPSERT = (
 
 
 class SqliteStore:
-    """`created` says that there was no store here before: whoever sweeps what no object asks for should know."""
+    """`created` says that there was no store here before, `behind` that it had more in it once: an older copy, or one whose
+    write-ahead log was lost. Whoever sweeps what no object asks for should know."""
 
     def __init__(self, path: Path, *, busy_seconds: float = 10.0) -> None:
         self._path = path
@@ -46,6 +48,9 @@ class SqliteStore:
                 for row in self._writer.execute(f"SELECT {_COLUMNS} FROM entry"):
                     self._entry(row)
                 self._latest = int(self._writer.execute("SELECT revision FROM head").fetchone()[0])
+                self._mark = HighWaterMark(path)
+                self.behind = self._mark.read() > self._latest
+                self._mark.write(self._latest)
             except BaseException:
                 self._writer.close()
                 raise
@@ -80,6 +85,7 @@ class SqliteStore:
                 rollback(db)
                 raise
         if written and answer is not None:
+            self._mark.write(answer)
             self._announce(answer)
         return answer
 
@@ -122,6 +128,7 @@ class SqliteStore:
             while self._readers:
                 self._readers.pop().close()
             self._writer.close()
+            self._mark.close()
             self._committed.notify_all()
 
     def _changes(self, since: int) -> tuple[int, list[Event]]:

@@ -1,7 +1,7 @@
 """Logs in memory, for tests of what is above them. `write` is what a container does."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -54,6 +54,9 @@ class FakeLogs:
 
     def size(self, task_id: str) -> int:
         return sum(len(entry.data) for entry in self.host[task_id].files[-1]) if task_id in self.host else 0
+
+    def larger_than(self, size: int) -> Sequence[str]:
+        return [task_id for task_id in self.host if self.size(task_id) > size]
 
     def rotate(self, task_id: str, *, max_size: int, max_files: int) -> bool:
         if task_id in self.ended or self.size(task_id) <= max_size:

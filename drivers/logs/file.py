@@ -8,7 +8,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -46,6 +46,8 @@ class FileLogs:
         with _Chain(current) as chain:
             if tail is not None:
                 yield from _since(_tail(chain, entries, tail, ends=not follow), since)
+                if not follow:
+                    return
             while True:
                 # Asked before reading: what was written before the end is then still read.
                 last = not follow or (stopped is not None and stopped())
@@ -62,6 +64,14 @@ class FileLogs:
             with contextlib.suppress(FileNotFoundError):
                 return path.stat().st_size
         return 0
+
+    def larger_than(self, size: int) -> Sequence[str]:
+        found = []
+        for task_id in self._layout.task_ids():
+            with contextlib.suppress(FileNotFoundError):
+                if self._layout.log(task_id).stat().st_size > size:
+                    found.append(task_id)
+        return found
 
     def rotate(self, task_id: str, *, max_size: int, max_files: int) -> bool:
         current = self._layout.log(task_id)
@@ -128,20 +138,33 @@ class _Chain:
 
     def lines(self) -> Iterator[bytes]:
         """Complete lines up to what is there now. A line without an end waits for it, unless it is too long."""
+        newest, end = self._end()
         while self._file is not None or self._open_next():
             # A newer file is looked for first: once it is there, this one has all it will ever have.
             newer = self._newer()
             assert self._file is not None
+            reached = os.fstat(self._file.fileno()).st_ino == newest
             while True:
                 at = self._file.tell()
+                if reached and at >= end:
+                    return  # whoever writes faster than this reads would keep it for ever
                 line = self._file.readline(_MAX_LINE)
                 if not line.endswith(b"\n") and len(line) < _MAX_LINE:
                     self._file.seek(at)
                     break
                 yield line
-            if not newer:
+            if reached or not newer:
                 return
             self._open_next()
+
+    def _end(self) -> tuple[int, int]:
+        """Inode and size of the newest file."""
+        for path, inode in reversed(self.files()):
+            with contextlib.suppress(FileNotFoundError):
+                found = path.stat()
+                if found.st_ino == inode:
+                    return inode, found.st_size
+        return 0, 0
 
     def _newer(self) -> bool:
         return bool(self._following(self.files()))

@@ -4,7 +4,7 @@ The file driver reads conmon's CRI format (Kubernetes CRI logging: RFC3339Nano S
 first. A `P` line is a part of a longer line; readers join parts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -36,6 +36,9 @@ class LogDriver(Protocol):
 
     def size(self, task_id: str) -> int:
         """Bytes of the file that is written to now; 0 when there is none."""
+
+    def larger_than(self, size: int) -> Sequence[str]:
+        """Tasks whose current file is larger: a cheap look at all of them."""
 
     def rotate(self, task_id: str, *, max_size: int, max_files: int) -> bool:
         """Rotate when the current file is larger than `max_size` and still written to; tell whether it was.

@@ -195,7 +195,7 @@ class World:
         wiring = Wiring(
             settings=settings, engine=self.engine, objects=objects, events=cast(Any, self.told), backend=backend,
             runtime=cast(Any, own.runtime), jobs=cast(Any, self.jobs), uploads=self.uploads, cleanups=(), closers=(),
-            new_store=False, endings=(),
+            new_store=False, endings=(), logs=cast(Any, None),
         )  # fmt: skip
         self.engine.on_rest = wiring.came_to_rest
         return wiring

@@ -59,7 +59,7 @@ def test_the_file_is_durable_private_and_survives(tmp_path: Path) -> None:
     assert entry is not None
     assert entry.value == b"1"
     again.close()
-    assert [file.name for file in path.parent.iterdir()] == ["store.db"]
+    assert [file.name for file in path.parent.iterdir()] == ["store.db", "store.db-mark"]
 
 
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_crash_while_the_file_is_made_leaves_nothing_that_counts(tmp_path: Pat
     store = SqliteStore(path)
     assert store.created
     store.close()
-    assert [file.name for file in tmp_path.iterdir()] == ["store.db"]
+    assert [file.name for file in tmp_path.iterdir()] == ["store.db", "store.db-mark"]
 
 
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -224,3 +224,24 @@ def _target(fd: str) -> str:
 )
 def test_prefix_end(prefix: str, end: str | None) -> None:
     assert prefix_end(prefix) == end
+
+
+def test_a_store_that_lost_its_log_of_writes_says_that_it_is_behind(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    store = SqliteStore(path)
+    assert not store.behind
+    store.txn([], [Put("/a", b"1")])
+    store.close()
+    older = path.read_bytes()
+    store = SqliteStore(path)
+    assert not store.behind
+    store.txn([], [Put("/b", b"2")])
+    store.close()
+    path.write_bytes(older)
+    store = SqliteStore(path)
+    assert store.behind
+    assert store.get("/b") is None
+    store.close()
+    store = SqliteStore(path)
+    assert not store.behind, "what is there now is what counts from here on"
+    store.close()

@@ -50,6 +50,11 @@ def test_texts_and_documents_keep_their_order() -> None:
     assert [str(one.where("metadata.name")) for one in found.manifests] == ["b.yaml:3:18", "a.yaml:3:18", "a.yaml:7:18"]
 
 
+def test_a_compose_file_is_known_for_what_it_is() -> None:
+    (problem,) = told(loaded("version: '3'\nservices: {web: {image: nginx}}\nvolumes: {}\n"))
+    assert problem.startswith("m.yaml:2:1: services: this is a Compose file, which is not read: write one document a")
+
+
 def test_problems_are_sorted_as_the_files_were_given() -> None:
     found = load([Text("b.yaml", b"kind: X"), Text("a.yaml", b"kind: [\n"), Text("c.yaml", b"- 1")])
     assert [problem.position.file for problem in found.problems] == ["b.yaml", "b.yaml", "a.yaml", "c.yaml"]

@@ -127,5 +127,5 @@ def test_its_defaults_may_be_written(fields: str) -> None:
 
 
 def test_a_wrong_word_is_told_as_such_alone() -> None:
-    assert ["must be local, tmpfs" in problem for problem in told(VOLUME, "{driver: x}")] == [True]
+    assert ["must be local or tmpfs" in problem for problem in told(VOLUME, "{driver: x}")] == [True]
     assert len(told(NETWORK, "{driver: x}")) == 1

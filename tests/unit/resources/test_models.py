@@ -18,7 +18,7 @@ from resources.object import SPECS
     ("fields", "message"),
     [
         ({"networks": [{"name": "host"}, {"name": "a"}]}, "networks\\[0\\]: host, none"),
-        ({"networks": [{"name": "host"}], "ports": [{"container": 80}]}, "ports: not with"),
+        ({"networks": [{"name": "host"}], "ports": [{"container": 80}]}, "ports: on the host's network"),
         (
             {"mounts": [{"volume": "v", "target": "/a"}, {"tmpfs": {}, "target": "/a/"}]},
             "mounts\\[1\\]: the target /a stands twice",

@@ -418,6 +418,52 @@ def test_validate_needs_no_engine_and_warns_of_what_only_a_store_knows() -> None
     assert "-:10:1: extra" in user.errors
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (WEB.replace(b"command:", b"dependsOn: [web], command:"), "error container/web needs container/web (-:4:"),
+        (
+            b"---\n".join(
+                WEB.replace(b"name: web", b"name: " + own).replace(
+                    b"command:", b"dependsOn: [" + other + b"], command:"
+                )
+                for own, other in ((b"a", b"b"), (b"b", b"a"))
+            ),
+            "error container/a needs container/b (-:4:",
+        ),
+        (SITE, "warning: spec.from.archive: site.tar: no such file or directory"),
+        (SECRET, "warning: spec.files.key: key.pem: no such file"),
+        (
+            WEB.replace(b"command:", b"envFile: [./web.env], command:"),
+            "warning: spec.envFile[0]: web.env: no such file",
+        ),
+        (
+            WEB.replace(b"{name: site}", b"nginx"),
+            "warning: spec.image: no Image in this input has the tag docker.io/library/nginx:latest",
+        ),
+        (b"# nothing\n", "error lading: there are no manifests in -"),
+    ],
+)
+def test_validate_tells_what_the_input_shows_by_itself(text: bytes, said: str) -> None:
+    user = session("validate", "-f", "-", **{"-": text})
+    assert run(None, user) == said.startswith("error ")
+    assert said.removeprefix("error ") in user.errors
+
+
+def test_validate_is_content_with_an_image_of_that_tag_and_files_that_are_there() -> None:
+    site = SITE.replace(b"{from:", b"{tags: [nginx], from:")
+    web = WEB.replace(b"{name: site}", b"nginx")
+    user = session("validate", "-f", "-", **{"-": site + b"---\n" + web, "site.tar": b"x"})
+    assert (run(None, user), user.errors) == (0, "")
+
+
+def test_an_empty_input_is_an_error_but_for_pruning(backend: FakeBackend) -> None:
+    user = session("apply", "-f", "-", **{"-": b"---\n"})
+    assert run(backend, user) == 1
+    assert "there are no manifests in -" in user.errors
+    assert run(backend, session("apply", "--prune", "--owner", "me", "-f", "-", **{"-": b""})) == 0
+
+
 def test_verbs_that_need_an_engine_say_so() -> None:
     user = session("apply", "-f", "shop/web.yaml")
     assert run(None, user) == 1
