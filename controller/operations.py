@@ -158,8 +158,12 @@ class ContainerOperations:
         for task in reversed(lives):
             if task.status in _LIVE:
                 return item, task
-        state = lives[-1].status if lives else "not there yet"
-        raise FailedPrecondition(f"{name} does not run: it is {state}", hint=f"lading describe {name}")
+        if not lives or (lives[-1].status is not TaskStatus.STOPPED and lives[-1].exit_code is None):
+            state = lives[-1].status if lives else "not there yet"
+            raise FailedPrecondition(f"{name} does not run: it is {state}", hint=f"lading describe {name}")
+        code = "an exit code that is not known" if lives[-1].exit_code is None else f"exit code {lives[-1].exit_code}"
+        what = f"{name} does not run: it ended with {code}"
+        raise FailedPrecondition(what, hint=f"`lading start {name.name}` runs it again")
 
     def _lives(self, key: Key) -> list[TaskState]:
         """Tasks of the container, oldest incarnation first."""

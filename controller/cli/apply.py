@@ -158,7 +158,7 @@ VERBS = (
             *WAIT,
             Flag("dry-run", "only say what would change"),
             Flag("once", "be the engine for this one command, and leave none behind"),
-            Flag("atomic", "undo all when something fails (in a later version)"),
+            Flag("atomic", "undo all when something fails", later=True),
             OUTPUT,
         ),
         (0, 1),
@@ -184,7 +184,7 @@ Exit codes: 0 done, 1 error, 3 the saved plan is stale (nothing was touched), 4 
                 "exit-code", "exit with 2 when something would change", value="drift", optional=True, choices=("drift",)
             ),
             Flag("out", "save the plan, sealed, for `lading apply PLANFILE`", value="FILE"),
-            Flag("against", "compare with a dump (in a later version)", value="DUMP"),
+            Flag("against", "compare with a dump", value="DUMP", later=True),
             OUTPUT,
         ),
         text="""Changes nothing. Says of each change whether it is hot, a restart, a recreate, or loses data.

@@ -26,6 +26,8 @@ class Flag:
     optional: bool = False
     """The value may be left out, and needs a `=`."""
     choices: tuple[str, ...] = ()
+    later: bool = False
+    """Of a later version: refused by name, and not in help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,8 @@ def explanation(verb: Verb) -> str:
 def _flag_lines(flags: Sequence[Flag]) -> list[str]:
     shown = []
     for flag in flags:
+        if flag.later:
+            continue
         equals = f"[={flag.value}]" if flag.optional else f" {flag.value}" if flag.value else ""
         short = f"-{flag.short}, " if flag.short else "    "
         choices = f" ({', '.join(flag.choices)})" if flag.choices and not flag.optional else ""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 
 from controller.cli.arguments import Arguments
 from controller.cli.clean import clean
@@ -66,11 +67,18 @@ class Call:
     def kind(self, word: str) -> Kind:
         kind = _SHORT.get(word.lower()) or parse_kind(word)
         if kind is None:
-            names = ", ".join(known.lower() for known in SUPPORTED)
-            raise InvalidArgument(f"there is no kind {word[:60]!r}", hint=f"there are {names}")
+            raise InvalidArgument(f"there is no kind {word[:60]!r}", hint=self._meant(word))
         if kind not in SUPPORTED:
             raise InvalidArgument(f"objects of kind {kind} come in a later version")
         return kind
+
+    def _meant(self, word: str) -> str:
+        """An object of that name, a kind nearly of that name, or all kinds."""
+        names = [known.lower() for known in SUPPORTED]
+        items = self.engine.objects.list(None, self.namespace) if self.engine else ()
+        ref = next((item.ref for item in items if item.metadata.name == word), None)
+        near = [str(ref)] if ref else get_close_matches(word.lower(), names, 1, 0.6)
+        return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
 
     def found(self, ref: Ref) -> Object:
         item = self.backend.objects.find(ref)

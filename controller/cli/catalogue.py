@@ -2,12 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 
-from controller.cli import apply, cp, delete, doctor, events, get, graph, lifecycle, streams, system, usage, validate
+from controller.cli import (
+    apply,
+    cp,
+    delete,
+    describe,
+    doctor,
+    events,
+    get,
+    graph,
+    lifecycle,
+    streams,
+    system,
+    usage,
+    validate,
+)
 from controller.cli.arguments import Verb
 
 GROUPS: Mapping[str, Sequence[Verb]] = {
     "describe what should be there": (*apply.VERBS, *validate.VERBS, *delete.VERBS),
-    "look": (*get.VERBS, *graph.VERBS, *events.VERBS, *usage.VERBS),
+    "look": (*get.VERBS, *describe.VERBS, *graph.VERBS, *events.VERBS, *usage.VERBS),
     "containers": (*lifecycle.VERBS, *streams.VERBS, *cp.VERBS),
     "the engine": (*system.VERBS, *doctor.VERBS),
 }

@@ -19,7 +19,8 @@ def script(shell: str, verbs: Mapping[str, Verb]) -> str:
 
 
 def _spelt(flags: Sequence[Flag]) -> list[str]:
-    return [word for flag in flags for word in (f"--{flag.name}", *([f"-{flag.short}"] if flag.short else []))]
+    known = (flag for flag in flags if not flag.later)
+    return [word for flag in known for word in (f"--{flag.name}", *([f"-{flag.short}"] if flag.short else []))]
 
 
 def _kinds() -> str:
@@ -92,7 +93,7 @@ def _fish(verbs: Mapping[str, Verb]) -> str:
     for name, verb in verbs.items():
         lines.append(f"complete -c lading -f -n __fish_use_subcommand -a {name} -d {_quoted(verb.summary)}")
         when = f"-n '__fish_seen_subcommand_from {name}'"
-        for flag in verb.flags:
+        for flag in (flag for flag in verb.flags if not flag.later):
             lines.append(_fish_flag(flag, when))
         words = _words(verb).replace("$(", "(")
         if words:

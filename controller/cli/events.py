@@ -1,11 +1,12 @@
 """events: what happened, oldest first."""
 
 import json
+from collections.abc import Iterator
 
 from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
 from controller.cli.clean import one_line
-from controller.interface import EngineEvent
+from controller.interface import EngineEvent, EventLog
 from resources.errors import Cancelled
 
 
@@ -13,7 +14,7 @@ def events(call: Call) -> int:
     log = call.backend.events
     since = call.moment("since")
     last = 0
-    for event in log.read():
+    for event in kept_events(log):
         last = event.sequence
         if since is None or event.time >= since:
             _print(call, event)
@@ -22,6 +23,14 @@ def events(call: Call) -> int:
             _print(call, event)
         raise Cancelled("interrupted")
     return 0
+
+
+def kept_events(log: EventLog) -> Iterator[EngineEvent]:
+    """All there are, page by page."""
+    since = 0
+    while page := log.read(since):
+        yield from page
+        since = page[-1].sequence
 
 
 def _print(call: Call, event: EngineEvent) -> None:

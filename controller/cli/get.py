@@ -1,4 +1,4 @@
-"""get and describe: what there is, and how it stands."""
+"""get: what there is, and how it stands."""
 
 import json
 import time
@@ -12,41 +12,20 @@ from controller.cli.clean import clean, one_line
 from controller.cli.table import table
 from resources.errors import InvalidArgument
 from resources.kinds import API_VERSION, SUPPORTED, Kind
-from resources.meta import Ref, Status
+from resources.meta import Key, Ref, Status
 from resources.object import Object
 
 _FORMS = ("table", "wide", "json", "yaml", "manifest", "name")
 _GATHER = 0.1
-_EVENTS = 12
 
 
 def get(call: Call) -> int:
     kinds, ref = _asked(call)
+    revision = call.backend.objects.revision()
     items = _items(call, kinds, ref)
     if call.arguments.on("watch"):
-        return _watch(call, kinds, ref, items)
+        return _watch(call, kinds, ref, items, revision)
     _print(call, items, single=ref is not None)
-    return 0
-
-
-def describe(call: Call) -> int:
-    item = call.found(call.ref("/".join(call.arguments.words)))
-    status = call.backend.objects.status(item.key)
-    shown = views.as_json(item, status)
-    shown.pop("effective", None)
-    call.session.out(_for_people(call, views.to_yaml(shown)))
-    edges = call.backend.graph((), item.metadata.namespace)
-    for title, refs in (
-        ("uses", [f"{edge[1]} ({edge[2]})" for edge in edges if edge[0] == item.ref]),
-        ("used by", [str(edge[0]) for edge in edges if edge[1] == item.ref]),
-    ):
-        if refs:
-            call.line(f"{title}: {', '.join(dict.fromkeys(refs))}")
-    events = [event for event in call.backend.events.read() if event.key == item.key]
-    if events:
-        call.line("events:")
-        rows = [(f"  {event.time.astimezone():%m-%d %H:%M:%S}", event.reason, event.message) for event in events]
-        call.session.out(table(("  TIME", "REASON", "MESSAGE"), rows[-_EVENTS:], columns=_width(call)))
     return 0
 
 
@@ -120,26 +99,33 @@ def _table(call: Call, items: Sequence[Object], with_kind: bool) -> str:
     return table(headings, rows, columns=0 if wide else _width(call))
 
 
-def _watch(call: Call, kinds: Sequence[Kind], ref: Ref | None, items: Sequence[Object]) -> int:
+def _watch(call: Call, kinds: Sequence[Kind], ref: Ref | None, items: Sequence[Object], revision: int) -> int:
     """On a terminal the table is drawn anew; elsewhere each change is a line, or a JSON object."""
     if call.arguments.text("output", "table") in ("table", "wide") and call.session.stdout_tty:
         return _redraw(call, kinds, ref)
     objects = call.backend.objects
-    revision = objects.revision()
     known = {item.key: item.ref for item in items}
+    told: dict[Key, str] = {}
+
+    def tell(key: Key, item: Object | None, ref: Ref) -> None:
+        text = _said(call, item, ref)
+        if told.get(key) != text:
+            told[key] = text
+            call.session.out(text)
+
     for item in items:
-        _line(call, item, item.ref)
+        tell(item.key, item, item.ref)
     for key in call.backend.changes(revision, call.session.cancelled):
         found = objects.get(key)
         if found is None:
             gone = known.pop(key, None)
             if gone is not None:
-                _line(call, None, gone)
+                tell(key, None, gone)
             if ref is not None and not known:
                 return 0
         elif key in known or any(item.key == key for item in _matching(call, kinds, ref)):
             known[key] = found.ref
-            _line(call, found, found.ref)
+            tell(key, found, found.ref)
     return 0
 
 
@@ -152,22 +138,23 @@ def _matching(call: Call, kinds: Sequence[Kind], ref: Ref | None) -> Iterator[Ob
             yield item
 
 
-def _line(call: Call, item: Object | None, ref: Ref) -> None:
+def _said(call: Call, item: Object | None, ref: Ref) -> str:
+    """How it stands now; None is gone."""
     form = call.arguments.text("output", "table")
+    status = (call.backend.objects.status(item.key) or Status()) if item else Status(phase="Deleted")
     if form in ("table", "wide"):
-        status = (call.backend.objects.status(item.key) or Status()) if item else Status(phase="Deleted")
         ready = status.condition("Ready")
         why = "" if ready is None or ready.status == "True" else ready.message or ready.reason
-        call.line(one_line(f"{ref}  {status.phase}  {why}"))
-    elif item is None:
+        return f"{one_line(f'{ref}  {status.phase}  {why}')}\n"
+    if item is None:
         deleted = {"apiVersion": API_VERSION, "kind": ref.kind.value, "deleted": True}
-        call.session.out(json.dumps({**deleted, "metadata": {"name": ref.name, "namespace": ref.namespace}}) + "\n")
-    elif form == "json":
-        call.session.out(json.dumps(views.as_json(item, call.backend.objects.status(item.key))) + "\n")
-    else:
-        if form != "name":
-            call.session.out("---\n")
-        _print(call, [item], single=True)
+        return json.dumps({**deleted, "metadata": {"name": ref.name, "namespace": ref.namespace}}) + "\n"
+    if form == "json":
+        return json.dumps(views.as_json(item, call.backend.objects.status(item.key))) + "\n"
+    if form == "name":
+        return f"{ref}\n"
+    shown = views.as_manifest(item) if form == "manifest" else views.as_json(item, status)
+    return f"---\n{_for_people(call, views.to_yaml(shown))}"
 
 
 def _redraw(call: Call, kinds: Sequence[Kind], ref: Ref | None) -> int:
@@ -219,13 +206,5 @@ VERBS = (
 `-o manifest` is what to apply for the same; what a Secret holds is never shown.
 
   lading get container          lading get volume orders -o yaml          lading get all -A -o name""",
-    ),
-    Verb(
-        "describe",
-        "KIND/NAME",
-        "everything about one object: spec, status, uses, events",
-        describe,
-        (),
-        (1, 2),
     ),
 )

@@ -5,6 +5,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from controller.cli.arguments import MANY, Flag, Verb
 from controller.cli.call import Call
 from controller.cli.table import table
@@ -64,7 +66,8 @@ def _print(call: Call, refs: Sequence[Ref], before: Mapping[Ref, Any], now: Mapp
         used = counters.get("cpu_nanos", 0) - before.get(ref, counters).get("cpu_nanos", 0)
         cpus = max(used, 0) / 1e9 / max(passed, 0.001)
         if call.arguments.text("output") == "json":
-            call.session.out(json.dumps({"name": ref.name, "cpus": round(cpus, 4), **counters}) + "\n")
+            named = {to_camel(name): count for name, count in counters.items()}
+            call.session.out(json.dumps({"name": ref.name, "cpus": round(cpus, 4), **named}) + "\n")
         memory, pids = human_size(counters.get("memory", 0)), str(counters.get("pids", ""))
         rows.append((ref.name, f"{cpus * 100:.1f} %", memory, pids))
     if call.arguments.text("output") != "json":

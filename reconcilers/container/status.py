@@ -54,7 +54,7 @@ def _report(desired: Object, asked: Intent, task: TaskState | None, health: str,
     if ended(task):
         return _ended(asked, task, decided)
     if task.status is TaskStatus.CREATED:
-        return _Report("Created" if asked.state == CREATED else "Creating", "NotStarted", task.error)
+        return _Report("Created" if asked.state == CREATED else "Creating", "NotStarted", task.error or _by(desired))
     if since_when(task) is not None:
         return _Report("Stopping", "Stopping", "its process is asked to end")
     if task.status is TaskStatus.PAUSED:
@@ -119,8 +119,10 @@ def _message(task: TaskState) -> str:
 
 
 def _by(desired: Object) -> str:
-    held = desired.suspension
-    return f"{held.state} by {held.by}" if held else ""
+    held, state = desired.suspension, desired.effective.state
+    if held:
+        return f"{held.state} by {held.by}"
+    return f"its manifest says {state}" if state in ("stopped", "paused", CREATED) else ""
 
 
 def _conditions(

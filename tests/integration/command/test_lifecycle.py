@@ -21,7 +21,8 @@ def test_a_stop_by_hand_is_respected(client: Client) -> None:
     assert client.phase("web") == "Stopped"
 
     # The same manifest says nothing of it, a start does.
-    assert client.apply(container("web")) == "nothing to change\n"
+    held = "container/web is stopped by cli (lading start web runs it)\n"
+    assert client.apply(container("web")) == f"nothing to change\n{held}"
     assert client.phase("web") == "Stopped"
     client("start", "web")
     second = client.process("web")

@@ -50,12 +50,12 @@ class World:
         self.executed.append(process)
         return 3, b"out", b"err"
 
-    def task(self, incarnation: int = 1, status: TaskStatus = TaskStatus.RUNNING) -> str:
+    def task(self, incarnation: int = 1, status: TaskStatus = TaskStatus.RUNNING, **more: Any) -> str:
         task_id = f"{self.item.metadata.uid}{incarnation:032x}"
         account = {"uid": 101, "gid": 102, "groups": [44], "home": "/srv"}
         applied = {"spec": self.item.effective.full(), "account": account}
         pid = os.getpid() if status is TaskStatus.RUNNING else None
-        state = TaskState(task_id, status, applied, 1, pid=pid, start_time=1)
+        state = TaskState(task_id, status, applied, 1, pid=pid, start_time=1, **more)
         self.runtime.host.tasks[task_id] = state
         self.runtime.host.configs[task_id] = TaskConfig(task_id, {}, Path("/"), "default", applied, 1)
         return task_id
@@ -118,7 +118,15 @@ def test_what_does_not_run_or_is_not_there_is_said(world: World) -> None:
     with pytest.raises(FailedPrecondition, match="not there yet"):
         world.operations.attach(WEB)
     world.task(1, TaskStatus.STOPPED)
-    with pytest.raises(FailedPrecondition, match="it is stopped"):
+    with pytest.raises(FailedPrecondition, match="it ended with an exit code that is not known"):
+        world.exec("ls")
+    world.task(1, TaskStatus.STOPPED, exit_code=3)
+    for ask in (lambda: world.exec("ls"), lambda: world.operations.stat(WEB, "/")):
+        with pytest.raises(FailedPrecondition, match="it ended with exit code 3") as raised:
+            ask()
+        assert raised.value.hint == "`lading start web` runs it again"
+    world.task(1, TaskStatus.PREPARED)
+    with pytest.raises(FailedPrecondition, match="it is prepared"):
         world.exec("ls")
     with pytest.raises(NotFound):
         world.operations.kill(ref(Kind.CONTAINER, "other"), "KILL")

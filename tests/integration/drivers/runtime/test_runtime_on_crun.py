@@ -19,14 +19,19 @@ HERE = Path(__file__).parent
 SCRIPT = 'mount --make-rprivate / && mount --bind /dev/null "$1/cgroup.controllers" && shift && exec "$@"'
 
 
+_LIFE = ("test_runtime_tasks.py", "test_runtime_guards.py", "test_hardening_probe.py")
+
+
 @pytest.mark.skipif(bool(CHOSEN), reason="this is that run")
-def test_everything_again_under_crun() -> None:
+@pytest.mark.parametrize("files", [_LIFE, pytest.param((), marks=pytest.mark.long)], ids=["life", "everything"])
+def test_again_under_crun(files: tuple[str, ...]) -> None:
     hierarchies = detect()
     if not refusal("crun"):
         pytest.skip("crun runs here as it is: the tests have run under it")
     if hierarchies.mode is not Mode.HYBRID:
         pytest.skip(f"crun refuses for another reason: {refusal('crun')}")
-    pytest_words = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", str(HERE)]
+    pytest_words = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider"]
+    pytest_words += [str(HERE / file) for file in files] or [str(HERE)]
     result = subprocess.run(
         ["unshare", "-m", "sh", "-c", SCRIPT, "sh", str(hierarchies.unified), *pytest_words],
         cwd=HERE.parents[3],

@@ -1,13 +1,15 @@
 import json
+import re
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 import yaml
 
 from resources.kinds import Kind
-from resources.meta import Key
-from tests.unit.controller.cli.fakes import FakeBackend, FakeSession, ref, run, status
+from resources.meta import Condition, Key
+from tests.unit.controller.cli.fakes import NOW, FakeBackend, FakeSession, ref, run, status
 
 
 @pytest.fixture
@@ -112,7 +114,9 @@ def test_a_manifest_can_be_applied_again(shop: FakeBackend) -> None:
 def test_what_is_not_there_and_what_is_no_kind(shop: FakeBackend) -> None:
     for argv, said in (
         (["get", "container", "nothing"], "there is no container/nothing in namespace default"),
-        (["get", "contaner"], "there is no kind 'contaner'"),
+        (["get", "contaner"], "there is no kind 'contaner' (did you mean container?)"),
+        (["get", "orders"], "there is no kind 'orders' (did you mean volume/orders?)"),
+        (["get", "zzz"], "there is no kind 'zzz' (there are image, container"),
         (["get", "service"], "objects of kind Service come in a later version"),
         (["get", "container/we b"], "is not a name"),
         (["get", "container", "web", "-A"], "a name stands for one object"),
@@ -127,19 +131,29 @@ def test_nothing_is_said_of_nothing(backend: FakeBackend) -> None:
     assert (run(backend, user), user.text, user.errors) == (0, "", "nothing in namespace default\n")
 
 
-def watching(backend: FakeBackend, user: FakeSession, *steps: object) -> None:
-    """Run the command, do one step after another, then interrupt it."""
+def watching(backend: FakeBackend, user: FakeSession, first: str, *steps: tuple[Callable[[], object], str]) -> None:
+    """Run the command; when it has said `first` do one step after another, each when the last was answered; interrupt it."""
     done = threading.Event()
     user.interrupted = done.is_set
     thread = threading.Thread(target=run, args=(backend, user))
     thread.start()
-    for step in steps:
-        time.sleep(0.15)
-        step()  # type: ignore[operator]
-    time.sleep(0.25)
-    done.set()
-    thread.join(10)
+    try:
+        until_said(user, 0, first)
+        for step, answer in steps:
+            before = len(user.text)
+            step()
+            until_said(user, before, answer)
+    finally:
+        done.set()
+        thread.join(10)
     assert not thread.is_alive()
+
+
+def until_said(user: FakeSession, start: int, word: str) -> None:
+    deadline = time.monotonic() + 10
+    while word not in user.text[start:]:
+        assert time.monotonic() < deadline, user.text
+        time.sleep(0.005)
 
 
 def test_watching_tells_each_change(shop: FakeBackend) -> None:
@@ -149,10 +163,11 @@ def test_watching_tells_each_change(shop: FakeBackend) -> None:
     watching(
         shop,
         user,
-        lambda: shop.objects.report(web, status(False, "Paused", "by hand")),
-        lambda: shop.objects.add(Kind.CONTAINER, "new", {"image": "x"}),
-        lambda: shop.objects.add(Kind.VOLUME, "data"),
-        lambda: shop.objects.remove(web.key),
+        "container/web",
+        (lambda: shop.objects.report(web, status(False, "Paused", "by hand")), "Paused"),
+        (lambda: shop.objects.add(Kind.CONTAINER, "new", {"image": "x"}), "container/new"),
+        (lambda: shop.objects.add(Kind.VOLUME, "data"), ""),
+        (lambda: shop.objects.remove(web.key), "Deleted"),
     )
     assert [line.split()[:2] for line in user.text.splitlines()] == [
         ["container/db", "Failed"],
@@ -163,11 +178,21 @@ def test_watching_tells_each_change(shop: FakeBackend) -> None:
     ]
 
 
+def test_watching_says_nothing_twice(shop: FakeBackend) -> None:
+    web = shop.objects.find(ref(Kind.CONTAINER, "web"))
+    assert web is not None
+    report = status(pid=4711, restarts=2, image="nginx:1.27")
+    user = FakeSession("get", "container", "web", "-w")
+    again = (lambda: shop.objects.report(web, report)), ""
+    watching(shop, user, "Running", again, again, (lambda: shop.objects.report(web, status(phase="Paused")), "Paused"))
+    assert user.text == "container/web  Running\ncontainer/web  Paused\n"
+
+
 def test_watching_on_a_terminal_draws_the_table_anew(shop: FakeBackend) -> None:
     web = shop.objects.find(ref(Kind.CONTAINER, "web"))
     assert web is not None
     user = FakeSession("get", "container", "-w", tty=True)
-    watching(shop, user, lambda: shop.objects.report(web, status(True, "Paused")))
+    watching(shop, user, "web", (lambda: shop.objects.report(web, status(True, "Paused")), "Paused"))
     assert "\x1b[3A" in user.text
     assert "Paused" in user.text.rpartition("\x1b[3A")[2]
 
@@ -188,7 +213,31 @@ def test_describe_tells_uses_and_events(shop: FakeBackend) -> None:
     shop.events.add(web, "Started", "it runs")
     shop.edges = [(web.ref, ref(Kind.IMAGE, "nginx"), "ready"), (ref(Kind.CONTAINER, "proxy"), web.ref, "healthy")]
     text = shown(shop, "describe", "web")
-    assert "uses: image/nginx (ready)" in text
-    assert "used by: container/proxy" in text
-    assert "Started" in text
-    assert "effective" not in text
+    lines = [line.split(maxsplit=1) for line in text.splitlines()]
+    assert ["uses", "image/nginx (ready)"] in lines
+    assert "  used by    container/proxy" in text.splitlines()
+    assert re.search(r"\n\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  Started  it runs\n", text)
+
+
+def test_describe_says_how_it_stands_and_leaves_out_the_steps(shop: FakeBackend) -> None:
+    mounts = [{"volume": "orders", "target": "/data", "readOnly": True}, {"secret": "db", "key": "k", "target": "/k"}]
+    spec = {"image": "nginx", "command": ["sh", "-c", "sleep 1"], "mounts": mounts, "networks": [{"name": "host"}]}
+    job = shop.objects.add(Kind.CONTAINER, "job", spec, owner="me")
+    report = status(False, "Unhealthy", "no answer", health={"state": "unhealthy", "failingStreak": 3})
+    blocked = Condition(
+        type="DependenciesReady", status="False", reason="Blocked", message="x", last_transition_time=NOW
+    )
+    shop.objects.report(job, report.model_copy(update={"conditions": (*report.conditions, blocked)}))
+    for reason in ("PrepareSnapshot", "StartTask", "StartProbe"):
+        shop.events.add(job, reason, reason.lower())
+    text = shown(shop, "describe", "job")
+    lines = dict(line.split(maxsplit=1) for line in text.splitlines() if line.startswith("  "))
+    assert lines["state"] == "Unhealthy: no answer"
+    assert (lines["owner"], lines["image"], lines["command"]) == ("me", "nginx", "sh -c 'sleep 1'")
+    assert "  mount              volume/orders at /data (read-only)\n" in text
+    assert lines["mount"] == "secret/db (k) at /k"
+    assert lines["health"] == "unhealthy, 3 failures in a row"
+    assert lines["DependenciesReady"] == "no: x"
+    assert "StartTask" in text
+    assert "StartProbe" not in text
+    assert "PrepareSnapshot" in shown(shop, "describe", "job", "--all-events")

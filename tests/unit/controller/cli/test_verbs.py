@@ -309,6 +309,9 @@ def test_top_and_stats(backend: FakeBackend, web: Object) -> None:
     assert name == "web"
     assert 90 < float(cpu) < 110
     assert "3.0 MiB" in user.text
+    user = FakeSession("stats", "-o", "json")
+    assert run(backend, user) == 0
+    assert list(json.loads(user.text)) == ["name", "cpus", "memory", "cpuNanos", "pids"]
 
 
 def test_version_and_shutdown(backend: FakeBackend) -> None:

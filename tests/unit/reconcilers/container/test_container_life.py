@@ -135,6 +135,7 @@ def test_created_is_made_and_not_started() -> None:
     loop, item = world.life(), container(state="created")
     assert loop.converge(item) == Diff()
     assert (world.task(item).status, phase(loop, item)) == (TaskStatus.CREATED, "Created")
+    assert loop.status(item).condition("Ready").message == "its manifest says created"
     started = container(state="running")
     loop.converge(started)
     assert (world.running(item).attempt, world.running(item).applied["state"]) == (1, "running")
@@ -156,6 +157,7 @@ def test_stopped_from_the_start_is_nothing() -> None:
     loop, item = world.life(), container(state="stopped")
     assert loop.converge(item) == Diff()
     assert (world.left(), phase(loop, item)) == ([], "Stopped")
+    assert loop.status(item).condition("Ready").message == "its manifest says stopped"
 
 
 def test_a_stopped_container_of_an_older_manifest_goes() -> None:

@@ -1,0 +1,161 @@
+import json
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from controller.cli import waiting
+from resources.kinds import Kind
+from resources.object import Object
+from tests.unit.controller.cli.fakes import NOW, FakeBackend, ref, run, status
+from tests.unit.controller.cli.shop import WEB, session
+
+
+def test_what_failed_for_good_is_named(backend: FakeBackend) -> None:
+    backend.then = lambda item: backend.objects.report(item, status(False, "Failed", "no such\x1b[31m image"))
+    user = session("apply", "-f", "shop/web.yaml")
+    assert run(backend, user) == 1
+    assert "lading: container/web failed: no such image" in user.errors
+
+
+def test_an_error_that_cannot_mend_itself_is_a_failure(backend: FakeBackend) -> None:
+    report = status(False, "Pending", "a bad capability", reason="InvalidArgument")
+    backend.then = lambda item: backend.objects.report(item, report)
+    assert run(backend, session("apply", "-f", "shop/web.yaml")) == 1
+
+
+def test_what_waits_for_what_failed_is_not_waited_for(backend: FakeBackend) -> None:
+    reports = {
+        "web": status(False, "Failed", "exit code 1"),
+        "next": status(False, "Waiting", "image/x is not ready; container/web has not completed"),
+        "last": status(False, "Waiting", "container/next is not healthy"),
+    }
+    backend.then = lambda item: backend.objects.report(item, reports[item.metadata.name])
+    three = b"---\n".join(WEB.replace(b"name: web", b"name: " + name.encode()) for name in reports)
+    user = session("apply", "-f", "-", **{"-": three})
+    assert run(backend, user) == 1
+    assert "container/last failed: container/next is not healthy" in user.errors
+
+
+def test_no_progress_within_the_timeout_is_exit_code_4(backend: FakeBackend) -> None:
+    backend.then = lambda item: backend.objects.report(item, status(False, "Pending", "waits for container/db"))
+    user = session("apply", "-f", "shop/web.yaml", "--timeout", "200ms")
+    assert run(backend, user) == 4
+    assert "container/web makes no progress: waits for container/db" in user.errors
+
+
+def test_what_comes_and_goes_is_no_progress_and_once_ready_is_enough(backend: FakeBackend) -> None:
+    flapping = [(False, "Restarting", "exit code 1"), (False, "Starting", "its health check has not succeeded")] * 50
+    backend.then = later(backend, 0.05, *flapping)
+    assert run(backend, session("apply", "-f", "shop/web.yaml", "--timeout", "300ms")) == 4
+    backend.then = later(backend, 0.05, (True, "Running", ""), *flapping)
+    assert run(backend, session("apply", "-n", "other", "-f", "shop/web.yaml")) == 0
+
+
+def test_what_removes_itself_is_done_when_it_is_gone(backend: FakeBackend) -> None:
+    passing = WEB.replace(b"command:", b"autoRemove: true, command:")
+    deleting = {"deletion_timestamp": NOW}
+
+    def goes(item: Object) -> None:
+        metadata = item.metadata.model_copy(update=deleting)
+        backend.objects.put(item.model_copy(update={"metadata": metadata}), status(False, "Deleting"))
+
+    for then in (goes, lambda item: backend.objects.remove(item.key)):
+        backend.then = then
+        user = session("apply", "-f", "-", **{"-": passing})
+        assert run(backend, user) == 0, user.errors
+        backend.objects.items.clear()
+    backend.then = goes
+    assert run(backend, session("apply", "-f", "shop/web.yaml")) == 1
+
+
+def test_a_failure_that_stands_is_not_waited_for(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "STANDING", 0.3)
+    reports = {
+        "web": status(False, "Creating", "/srv is not there", reason="FailedPrecondition"),
+        "next": status(False, "Waiting", "container/web has not started"),
+    }
+    backend.then = lambda item: backend.objects.report(item, reports[item.metadata.name])
+    two = b"---\n".join(WEB.replace(b"name: web", b"name: " + name.encode()) for name in reports)
+    user = session("apply", "-f", "-", **{"-": two})
+    assert run(backend, user) == 1
+    assert "container/web failed: /srv is not there; the engine keeps trying" in user.errors
+    assert "container/next failed: container/web has not started" in user.errors
+
+
+def test_a_failure_is_waited_for_while_others_get_on(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "STANDING", 0.4)
+    """And once it has mended itself, nothing has failed."""
+    fails = status(False, "Creating", "/srv is not there", reason="FailedPrecondition")
+    steps = [(False, "Creating", f"unpacks {percent}%") for percent in range(0, 100, 10)]
+    unpacks = later(backend, 0.1, *steps, (True, "Ready", ""))
+    mends = later(backend, 1.0, (True, "Running", ""))
+
+    def then(item: Object) -> None:
+        if item.kind is Kind.IMAGE:
+            unpacks(item)
+        else:
+            backend.objects.report(item, fails)
+            mends(item)
+
+    backend.then = then
+    user = session("apply", "-f", "shop/web.yaml", "-f", "shop/site.yaml")
+    assert run(backend, user) == 0, user.errors
+
+
+def later(backend: FakeBackend, step: float, *reports: tuple[bool, str, str]) -> Callable[[Object], None]:
+    def then(item: Object) -> None:
+        def go() -> None:
+            for ready, phase, message in reports:
+                time.sleep(step)
+                backend.objects.report(item, status(ready, phase, message))
+
+        threading.Thread(target=go, daemon=True).start()
+
+    return then
+
+
+def test_progress_extends_the_patience(backend: FakeBackend) -> None:
+    steps = [(False, "Pulling", f"{percent}%") for percent in range(0, 100, 10)]
+    backend.then = later(backend, 0.1, *steps, (True, "Running", ""))
+    user = session("apply", "-f", "shop/web.yaml", "--timeout", "600ms")
+    assert run(backend, user) == 0, user.errors
+    assert "container/web  Pulling  50%" in user.text
+
+
+def test_a_terminal_shows_a_line_an_object_in_place(backend: FakeBackend) -> None:
+    backend.then = later(backend, 0.05, (False, "Creating", "unpacks"), (True, "Running", ""))
+    user = session("apply", "-f", "shop/web.yaml", tty=True)
+    assert run(backend, user) == 0
+    assert "\x1b[1A" in user.text
+    assert user.text.endswith("\x1b[32m✓\x1b[0m container/web  Running\n\x1b[J")
+
+
+def test_more_objects_than_the_terminal_has_lines(backend: FakeBackend) -> None:
+    many = b"---\n".join(WEB.replace(b"name: web", b"name: web%d" % number) for number in range(40))
+    user = session("apply", "-f", "-", tty=True, **{"-": many})
+    assert run(backend, user) == 0
+    assert user.text.rpartition("\r")[2].count("\n") == 22
+    assert "… 19 more; 0 of 40 are not there yet" in user.text
+
+
+def test_json_is_a_line_an_event(backend: FakeBackend) -> None:
+    backend.then = later(backend, 0.05, (False, "Creating", "x\x1b[2J"), (True, "Running", ""))
+    user = session("apply", "-f", "shop/web.yaml", "-o", "json", tty=True)
+    assert run(backend, user) == 0
+    lines = [json.loads(line) for line in user.text.splitlines()]
+    assert lines[0]["event"] == "applied"
+    assert lines[0]["created"] == [{"kind": "Container", "namespace": "default", "name": "web"}]
+    assert [line["phase"] for line in lines if line["event"] == "state"][-2:] == ["Creating", "Running"]
+    assert "x\x1b[2J" in [line.get("message") for line in lines]
+    assert lines[-1] == {"event": "end", "ok": True, "timeout": False}
+
+
+def test_interrupting_the_wait_leaves_the_objects(backend: FakeBackend) -> None:
+    backend.then = lambda item: None
+    user = session("apply", "-f", "shop/web.yaml")
+    until = time.monotonic() + 0.2
+    user.interrupted = lambda: time.monotonic() > until
+    assert run(backend, user) == 130
+    assert backend.objects.find(ref(Kind.CONTAINER, "web")) is not None
