@@ -117,9 +117,19 @@ class Wiring:
 
 
 def wire(settings: Settings, stopping: threading.Event) -> Wiring:
-    root, run_root = settings.root, settings.run_root
-    memory = RunRoot(run_root)
+    """Raises: EngineError; nothing is held then."""
+    memory = RunRoot(settings.run_root)
     memory.open()
+    try:
+        return _wired(settings, stopping, memory)
+    except BaseException:
+        if memory.fresh:
+            memory.release()
+        raise
+
+
+def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wiring:
+    root, run_root = settings.root, settings.run_root
     store = SqliteStore(root / "state.db")
     objects = ObjectStore(store)
     key = HostKey(root)

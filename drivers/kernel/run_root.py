@@ -18,6 +18,8 @@ MODE = 0o711
 class RunRoot:
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.fresh = False
+        """Whether `open` has mounted it: nothing of an earlier life is in it."""
 
     def open(self) -> None:
         """Raises: FailedPrecondition for a folder on a disk that holds something already, Unavailable."""
@@ -30,6 +32,7 @@ class RunRoot:
                     )
                 options = ("nosuid", "nodev", "noexec", f"mode={MODE:04o}", "private")
                 mount(Mount("tmpfs", "tmpfs", options), self._path)
+                self.fresh = True
             self._path.chmod(MODE)
         except OSError as error:
             raise Unavailable(f"the run root {self._path} cannot be made: {error.strerror}") from error
