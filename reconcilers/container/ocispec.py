@@ -71,7 +71,7 @@ def environment(spec: ContainerSpec, resolved: Resolved, hostname: str) -> list[
     if spec.tty:
         found["TERM"] = "xterm"
     found |= resolved.image.env
-    found |= resolved.env
+    found |= dict(sorted(resolved.env.items()))  # another order in the manifest is no difference
     for name, value in found.items():
         if "\0" in value:
             raise InvalidArgument(f"env.{name}: holds a NUL character")
