@@ -27,7 +27,6 @@ from resources.meta import Key, Ref
 from resources.object import Object
 
 _LIVE = (TaskStatus.RUNNING, TaskStatus.PAUSED)
-_UID = 32
 _NEXT_LIFE = 0.1
 """Seconds between looks for the next incarnation of a container whose logs are followed."""
 
@@ -167,8 +166,7 @@ class ContainerOperations:
 
     def _lives(self, key: Key) -> list[TaskState]:
         """Tasks of the container, oldest incarnation first."""
-        found = [task for task in self._runtime.list() if task.id[:_UID] == key.uid]
-        return sorted(found, key=lambda task: task.id)
+        return sorted(self._runtime.list(key.uid), key=lambda task: task.id)
 
     def _user(self, task: TaskState, user: str) -> User:
         if user:
