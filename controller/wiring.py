@@ -216,6 +216,7 @@ def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wi
         jobs=jobs,
         uploads=uploads,
         cleanups=(
+            lambda: runtime.cleanup([task.id for task in runtime.list()]),  # what has no record left, and killed trials
             lambda: seeds.cleanup([]),
             lambda: roots.cleanup(sorted(roots.mounted())),  # folders that nothing was mounted on yet
             snapshotter.cleanup,

@@ -81,14 +81,17 @@ class Residue:
 
     def remove_probes(self) -> None:
         """What a trial of the runtimes left when it was killed; the runtime itself may still be at it."""
-        with contextlib.suppress(OSError):
-            for path in self._layout.run_root.glob("probe-*"):
-                root = f"--root={path}/oci"
-                _kill_until_gone(lambda r=root: {p.pid for p in processes() if r in p.arguments}, path.name)  # type: ignore[misc]
-                group = Cgroup(self._hierarchies, f"{self._instance.path}/{path.name}")
+        # By folder and by group: a run root in memory may be gone before its groups are.
+        names = {path.name for path in self._layout.run_root.glob("probe-*")}
+        names |= {name for name in self._instance.children() if name.startswith("probe-")}
+        for name in sorted(names):
+            root = f"--root={self._layout.run_root / name}/oci"
+            with contextlib.suppress(OSError, ExceptionGroup):
+                _kill_until_gone(lambda r=root: {p.pid for p in processes() if r in p.arguments}, name)  # type: ignore[misc]
+                group = Cgroup(self._hierarchies, f"{self._instance.path}/{name}")
                 _kill_group(group)
                 group.remove()
-                _remove_tree(path)
+                _remove_tree(self._layout.run_root / name)
 
     def _groups(self, task_id: str) -> list[Cgroup]:
         paths = (f"{self._instance.path}/{parent}/{task_id}" for parent in self._instance.children())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from drivers.kernel.cgroup import Cgroup, detect
 from drivers.kernel.process import boot_id, is_alive, processes
 from drivers.runtime import conmon
 from drivers.runtime.interface import TaskStatus
@@ -311,3 +312,10 @@ def test_a_damaged_record_hides_nothing_and_can_be_deleted(runtime: OciRuntime, 
     runtime.delete(bad.id)
     assert [state.id for state in runtime.list()] == [good.id]
     assert read_record(short_path / "s/tasks" / bad.id / "record.json") is None
+
+
+def test_a_trial_whose_folder_is_gone_leaves_no_group(runtime: OciRuntime, instance: str) -> None:
+    group = Cgroup(detect(), f"/{instance}/probe-abcd1234")
+    group.create()
+    runtime.cleanup([])
+    assert not group.exists()
