@@ -5,13 +5,15 @@ stored as it is stored already is not written at all.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from controller.consistency import PRUNED, inconsistencies
 from controller.effective import Effective, Means, Reading, effective
 from controller.fields import managed, written_fields
+from controller.implied import Implied, implied
 from controller.interface import ApplyOptions, Submission
+from controller.network_rules import Taken, network_problems
 from controller.store.snapshot import Snapshot
 from manifests.interface import Located
 from manifests.problems import Position, Problem, in_order
@@ -39,10 +41,10 @@ class Admission:
     """New ones have the resource version 0; the others that of the object they replace."""
     unchanged: tuple[Ref, ...] = ()
     deleted: tuple[Object, ...] = ()
-    """Marked for deletion, by --prune."""
+    """Marked for deletion: by --prune, or implied and without a user."""
     problems: tuple[Problem, ...] = ()
     positions: Mapping[Ref, Position] = field(default_factory=dict)
-    """Of the manifests."""
+    """Of the manifests; of what is implied, of the field that does."""
 
     @property
     def created(self) -> tuple[Ref, ...]:
@@ -73,6 +75,7 @@ def admit(
     seal: Callable[[bytes], Sealed],
     digest: Callable[[bytes], str],
     generate: Callable[[int], str],
+    taken: Taken = lambda _: None,
 ) -> Admission:
     means = Means(now, new_uid, seal, digest, generate)
     problems: list[Problem] = []
@@ -98,12 +101,38 @@ def admit(
     deleted, flaws = _pruned(snapshot, located, options, now)
     problems += flaws
     admission = Admission(tuple(written), tuple(unchanged), deleted)
-    if not problems:
-        gone = [item.ref for item in deleted]
-        problems += inconsistencies(located, admission.over(snapshot), gone)
+    if problems:
+        return _judged(admission, problems, located)
+    namespaces = {ref.namespace for ref in (*located, *(item.ref for item in deleted))}
+    found = implied(admission.over(snapshot), namespaces, now=now, new_uid=new_uid)
+    admission = _completed(admission, found)
+    for told in found.flaws:
+        container, path = located.get(told.origin.container), told.origin.path
+        if container is not None:
+            problems.append(Problem(container.where(path), path, told.message))
+    gone = [item.ref for item in admission.deleted if not item.metadata.implied]
+    after = admission.over(snapshot)
+    problems += inconsistencies(located, after, gone)
+    problems += network_problems(located, snapshot, after, taken)
+    return _judged(admission, problems, located, found)
+
+
+def _completed(admission: Admission, found: Implied) -> Admission:
+    """With what is implied. What was to go and is needed all the same stays."""
+    stays = {item.key for item in found.written}
+    kept = tuple(item for item in admission.deleted if item.key not in stays)
+    return Admission((*admission.written, *found.written), admission.unchanged, (*kept, *found.deleted))
+
+
+def _judged(
+    admission: Admission, problems: Sequence[Problem], located: Mapping[Ref, Located], found: Implied | None = None
+) -> Admission:
     positions = {ref: one.where("") for ref, one in located.items()}
     files = [position.file for position in positions.values()]
-    return Admission(admission.written, admission.unchanged, deleted, in_order(problems, files), positions)
+    for ref, origin in found.origins.items() if found else ():
+        if origin.container in located:
+            positions[ref] = located[origin.container].where(origin.path)
+    return replace(admission, problems=in_order(problems, files), positions=positions)
 
 
 def _flaw(manifest: Manifest, existing: Object | None, double: Located | None, options: ApplyOptions) -> str:
@@ -117,7 +146,7 @@ def _flaw(manifest: Manifest, existing: Object | None, double: Located | None, o
         return f"{ref} is in namespace {ref.namespace}, and only {options.only_namespace} may be written here"
     if existing is None:
         return ""
-    if existing.deleting:
+    if existing.deleting and not existing.metadata.implied:
         return f"{ref} is being deleted; apply it again when it is gone"
     owner = existing.metadata.owner
     if owner and owner != options.owner and not options.adopt:
@@ -147,6 +176,10 @@ def _admitted(
             "annotations": manifest.metadata.annotations,
             "owner": options.owner,
             "generation": before.generation + asked,
+            # What was implied until now is declared.
+            "implied": False,
+            "deletion_timestamp": None,
+            "delete_data": False,
         }
     )
     item = Object(

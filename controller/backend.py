@@ -14,7 +14,10 @@ from controller import graph
 from controller.admission import Admission, admit
 from controller.engine import Engine, marked_for_deletion
 from controller.events import EventStore
+from controller.image_interface import ImageOperations
+from controller.implied import implied
 from controller.interface import Applied, ApplyOptions, Operations, Retained, Submission
+from controller.network_rules import Taken
 from controller.plan import Look, Plan, fold
 from controller.revisions import ApplyRecord
 from controller.seal import HostKey, generate
@@ -46,8 +49,10 @@ class EngineBackend:
         uploads: UploadFolder,
         operations: Operations,
         retained: Retained,
+        images: ImageOperations,
         key: HostKey,
         runtime: Callable[[], RuntimeInfo],
+        listening: Callable[[], Taken],
         stopping: threading.Event,
         new_uid: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
@@ -58,8 +63,10 @@ class EngineBackend:
         self.uploads = uploads
         self.operations = operations
         self.retained = retained
+        self.images = images
         self.key = key
         self._runtime = runtime
+        self._listening = listening
         self._stopping = stopping
         self._new_uid = new_uid
 
@@ -114,6 +121,8 @@ class EngineBackend:
                 if written:
                     self.objects.commit(written, record=record)
             except Conflict:
+                # What went meanwhile, with its last user perhaps, is as it was to be.
+                refs = [ref for ref in refs if self.objects.find(ref) is not None]
                 continue
             self._wake(marked)
             return tuple(item.ref for item in marked)
@@ -127,7 +136,7 @@ class EngineBackend:
                 raise FailedPrecondition(f"{ref} is being deleted")
             return change(found)
 
-        edited = self.objects.edit(item.key, checked)
+        edited = self.objects.edit(item.key, checked, beside=self._implied)
         self.events.emit(item.key, reason, f"by {manager}")
         self.engine.wake(item.key)
         return edited
@@ -208,6 +217,7 @@ class EngineBackend:
             seal=self.key.seal,
             digest=self.key.digest,
             generate=generate,
+            taken=self._listening(),
         )
 
     def _look(self, after: Snapshot) -> Look:
@@ -249,11 +259,11 @@ class EngineBackend:
 
     def _applied(self, submissions: Sequence[Submission], admission: Admission, revision: int) -> Applied:
         self.uploads.used({c.digest for s in submissions for c in s.contents.values() if c.data is None})
-        self._wake([*admission.written, *admission.deleted])
-        for ref in admission.unchanged:  # what somebody broke meanwhile is put right by an apply, too
-            item = self.objects.find(ref)
+        for submission in submissions:  # what somebody broke meanwhile is put right by an apply, too
+            item = self.objects.find(submission.located.manifest.ref)
             if item is not None:
-                self.engine.queue.add(item.key)
+                self.engine.refresh(item)
+        self._wake([*admission.written, *admission.deleted])
         for ref in admission.created:
             self._tell(ref, "Created")
         for ref in admission.changed:
@@ -278,6 +288,16 @@ class EngineBackend:
             return False
         known = item.inputs.get(path)
         return known is not None and known.digest == digest and self.engine.ready(item)
+
+    def _implied(self, before: Object, after: Object) -> Sequence[Object]:
+        """What comes and goes with the references of an edited object. Raises: FailedPrecondition."""
+        if after.effective == before.effective:
+            return ()
+        snapshot = self.objects.snapshot().replaced([after])
+        found = implied(snapshot, [after.metadata.namespace], now=now(), new_uid=self._new_uid)
+        if found.flaws:
+            raise FailedPrecondition(found.flaws[0].message)
+        return (*found.written, *found.deleted)
 
     def _find(self, ref: Ref) -> Object:
         item = self.objects.find(ref)

@@ -6,15 +6,16 @@ again. A status of an earlier life gates nothing: after a restart everything is 
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import structlog
 
 from controller import graph
 from controller.conditions import described, kept_times, with_failure
+from controller.implied import as_used
 from controller.store.objects import ObjectStore
 from controller.workqueue import WorkQueue
 from reconcilers.interface import ChangeKind, Context, Diff, Events, Reconciler
@@ -30,6 +31,14 @@ SLOW_ACT = 0.25
 
 
 Standing = tuple[tuple[Key, int, Any], ...]
+
+
+@runtime_checkable
+class Refreshing(Protocol):
+    """A reconciler of what may have become another though nobody changed it here."""
+
+    def refresh(self, key: Key, *, ask: bool) -> None:
+        """An apply has come by: what failed is tried again at once. With `ask` the apply names the object itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +95,17 @@ class Engine:
         item = self.objects.get(key)
         self.queue.add(key)
         if item is not None:
-            self._users.update(item)
+            self._wake_unused(self._users.update(item))
             self._wake_related(item)
+
+    def refresh(self, item: Object) -> None:
+        """An apply has named the object: it is looked at, and so is what it uses that may have become another."""
+        for one in (item, *_there(graph.targets(item, self.objects)).values()):
+            reconciler = self.reconcilers.get(one.kind)
+            if isinstance(reconciler, Refreshing):
+                reconciler.refresh(one.key, ask=one is item)
+                self.queue.add(one.key)
+        self.queue.add(item.key)
 
     def wake_all(self) -> None:
         for item in self.objects.list():
@@ -151,7 +169,7 @@ class Engine:
         reconciler = self.reconcilers[key.kind]
         failure: Exception | None = None
         for _ in range(_ROUNDS):
-            desired = self.objects.get(key)
+            desired = self._desired(key)
             standing = self.standing(desired)
             context = self.context(desired)
             observed = reconciler.observe(key, desired, context)
@@ -173,6 +191,25 @@ class Engine:
             return
         outcome = Outcome(desired.metadata.resource_version, diff.waiting, str(failure or ""), standing)
         self._end(desired, diff, outcome, reconciler.status(desired, observed, context), failure)
+
+    def _desired(self, key: Key) -> Object | None:
+        """What is desired. An implied object stays and goes with its users: no write at all may come between looking for
+        them and saying so."""
+        changed = self.objects.changed()
+        item = self.objects.get(key)
+        if item is None or not item.metadata.implied or (self._users.used(item.ref) and not item.deleting):
+            return item
+        after = as_used(item, self.objects.snapshot(), self._now())
+        if after == item:
+            return item
+        try:
+            self.objects.commit([after], expect=changed)
+        except Conflict:
+            self.queue.add(key)
+            return item
+        why = ("Unused", "nothing uses it any more") if after.deleting else ("Used", "it is used again")
+        self.events.emit(key, *why)
+        return self.objects.get(key)
 
     def _act(self, key: Key, reconciler: Reconciler[Any, Any], diff: Diff[Any]) -> Exception | None:
         for action in diff.actions:
@@ -229,7 +266,7 @@ class Engine:
         with self._lock:
             self._statuses[key] = report
             self._outcomes[key] = outcome
-        if before is None or before.conditions != report.conditions or before.fields != report.fields:
+        if _news(before) != _news(report):
             self._wake_users(item)
         if report.ready and not (before and before.ready and before.observed_generation == report.observed_generation):
             self.on_rest(item)
@@ -249,9 +286,10 @@ class Engine:
         ended = item.kind is Kind.CONTAINER and item.effective.auto_remove
         if ended and not item.deleting and report.phase in ("Completed", "Failed", "Stopped"):
             self.objects.edit(item.key, lambda found: marked_for_deletion(found, self._now()))
+            self.queue.add(item.key)
 
     def _forget(self, key: Key) -> None:
-        self._users.forget(key)
+        self._wake_unused(self._users.forget(key))
         with self._lock:
             self._statuses.pop(key, None)
             self._outcomes.pop(key, None)
@@ -263,6 +301,12 @@ class Engine:
         for target in graph.targets(item, self.objects).values():
             if target is not None and target.deleting:
                 self.queue.add(target.key)
+
+    def _wake_unused(self, refs: Iterable[Ref]) -> None:
+        """What is implied goes with its last user."""
+        for item in map(self.objects.find, refs):
+            if item is not None and item.metadata.implied and not self._users.used(item.ref):
+                self.queue.add(item.key)
 
     def _wake_users(self, item: Object) -> None:
         for key in self._users.of(item.ref):
@@ -282,6 +326,15 @@ class Engine:
                 put_back = ", and is put back" if diff.actions else ""
                 message = f"{change.path} is {change.old!r} on the host{put_back}"
                 self.events.emit(key, "Drift", message, field=change.path, expected=change.new, actual=change.old)
+
+
+def _news(status: Status | None) -> Any:
+    """What others go by, and what they may be told of; how far some work is tells them nothing."""
+    if status is None:
+        return None
+    progress = "progress" in status.fields
+    words = [] if progress else [(status.phase, *((one.reason, one.message) for one in status.conditions))]
+    return _conditions(status), words, {name: value for name, value in status.fields.items() if name != "progress"}
 
 
 def _conditions(status: Status | None) -> Any:

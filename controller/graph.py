@@ -45,8 +45,10 @@ _UNMET = {
 
 def needs(item: Object, listing: Listing) -> tuple[Reference, ...]:
     """What the object refers to. An image given as a reference is the Image object of the namespace that has this name,
-    if there is one."""
-    return tuple(_needs(item, listing.list(Kind.IMAGE, item.metadata.namespace) if _image_name(item) else ()))
+    if there is one: of several the one that stays, and that somebody declared."""
+    name = image_name(item)
+    image = _called.get(name, listing.list(Kind.IMAGE, item.metadata.namespace)) if name else None
+    return tuple(_needs(item, image))
 
 
 def targets(item: Object, listing: Listing) -> dict[Ref, Object | None]:
@@ -79,10 +81,12 @@ def edges(objects: Iterable[Object]) -> tuple[Edge, ...]:
     for item in items:
         if item.kind is Kind.IMAGE:
             images.setdefault(item.metadata.namespace, []).append(item)
+    called = {namespace: by_name(them) for namespace, them in images.items()}
     found: list[Edge] = []
     for item in items:
         own = item.ref
-        for need in _needs(item, images.get(item.metadata.namespace, ())):
+        image = called.get(item.metadata.namespace, {}).get(image_name(item))
+        for need in _needs(item, image):
             found.append(Edge(own, need.target, need.condition, need.path, need.restart))
     return tuple(found)
 
@@ -131,49 +135,99 @@ class Users:
         self._lock = threading.Lock()
         self._keys: dict[Key, frozenset[_Target]] = {}
         self._users: dict[_Target, frozenset[Key]] = {}
-        self._images: dict[Key, tuple[Ref, frozenset[str]]] = {}
+        self._images: dict[Key, _Image] = {}
         self._image_keys: dict[Ref, Key] = {}
+        self._called: dict[_Target, frozenset[Key]] = {}
         for item in objects:
             self.update(item)
 
-    def update(self, item: Object) -> None:
+    def update(self, item: Object) -> frozenset[Ref]:
+        """Take its references as they are now; return what may have lost a user by that."""
         with self._lock:
-            self._drop(item.key)
+            before = self._drop(item.key)
             wanted = frozenset(_wanted(item))
             self._keys[item.key] = wanted
             for target in wanted:
                 self._users[target] = self._users.get(target, frozenset()) | {item.key}
             if item.kind is Kind.IMAGE:
-                self._images[item.key] = item.ref, frozenset(image_names(item))
+                image = _Image(
+                    item.ref, frozenset((item.metadata.namespace, name) for name in image_names(item)), _rank(item)
+                )
+                self._images[item.key] = image
                 self._image_keys[item.ref] = item.key
+                for name in image.names:
+                    self._called[name] = self._called.get(name, frozenset()) | {item.key}
+                before |= image.names
+            return self._meant(before - wanted)
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: Key) -> frozenset[Ref]:
+        """As `update`, of an object that is gone."""
         with self._lock:
-            self._drop(key)
+            return self._meant(self._drop(key))
 
     def of(self, ref: Ref) -> tuple[Key, ...]:
         """The objects that refer to this one, whether or not it exists."""
         with self._lock:
-            found = self._users.get(ref, frozenset())
-            image = self._image_keys.get(ref)
-            for name in () if image is None else self._images[image][1]:
-                found |= self._users.get((ref.namespace, name), frozenset())
+            found = self._of(ref)
         return tuple(sorted(found, key=lambda key: (key.kind, key.uid)))
 
-    def _drop(self, key: Key) -> None:
-        for target in self._keys.pop(key, frozenset()):
-            left = self._users[target] - {key}
-            if left:
-                self._users[target] = left
+    def used(self, ref: Ref) -> bool:
+        with self._lock:
+            return bool(self._of(ref))
+
+    def _of(self, ref: Ref) -> frozenset[Key]:
+        found = self._users.get(ref, frozenset())
+        key = self._image_keys.get(ref)
+        if key is None:
+            return found
+        for name in self._images[key].names:
+            best = min(self._called[name], key=lambda one: self._images[one].rank)
+            if best == key:
+                found |= self._users.get(name, frozenset())
+        return found
+
+    def _meant(self, targets: Iterable["_Target"]) -> frozenset[Ref]:
+        found: set[Ref] = set()
+        for target in targets:
+            if isinstance(target, Ref):
+                found.add(target)
             else:
-                del self._users[target]
+                found.update(self._images[key].ref for key in self._called.get(target, ()))
+        return frozenset(found)
+
+    def _drop(self, key: Key) -> "frozenset[_Target]":
+        """Returns what it referred to, and the names it was called by."""
+        wanted = self._keys.pop(key, frozenset())
+        for target in wanted:
+            _take(self._users, target, key)
         image = self._images.pop(key, None)
-        if image is not None and self._image_keys.get(image[0]) == key:
-            del self._image_keys[image[0]]
+        if image is None:
+            return wanted
+        if self._image_keys.get(image.ref) == key:
+            del self._image_keys[image.ref]
+        for name in image.names:
+            _take(self._called, name, key)
+        return wanted | image.names
+
+
+def _take(sets: "dict[_Target, frozenset[Key]]", target: "_Target", key: Key) -> None:
+    left = sets[target] - {key}
+    if left:
+        sets[target] = left
+    else:
+        del sets[target]
 
 
 _Target = Ref | tuple[str, str]
 """An object, or in a namespace an image by its whole name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    ref: Ref
+    names: frozenset[tuple[str, str]]
+    rank: tuple[bool, bool, str]
+    """Of several that have a name, the least of these is meant."""
 
 
 def image_names(item: Object) -> Iterator[str]:
@@ -185,27 +239,62 @@ def image_names(item: Object) -> Iterator[str]:
             yield name
 
 
+def by_name(images: Iterable[Object]) -> dict[str, Object]:
+    """The image that is meant by each whole name there is."""
+    found: dict[str, Object] = {}
+    for image in images:
+        for name in image_names(image):
+            if name not in found or _rank(image) < _rank(found[name]):
+                found[name] = image
+    return found
+
+
+class _Called:
+    """`by_name` of lists that stay as they are, as those of a snapshot do: there are many who ask for the same one."""
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._lock = threading.Lock()
+        self._known: dict[int, tuple[Sequence[Object], Mapping[str, Object]]] = {}
+
+    def get(self, name: str, images: Sequence[Object]) -> Object | None:
+        with self._lock:
+            known = self._known.get(id(images))
+            if known is None or known[0] is not images:
+                known = self._known[id(images)] = images, by_name(images)
+                while len(self._known) > self._kept:
+                    self._known.pop(next(iter(self._known)))
+        return known[1].get(name)
+
+
+_called = _Called(kept=16)
+
+
+def _rank(image: Object) -> tuple[bool, bool, str]:
+    return image.deleting, image.metadata.implied, image.metadata.name
+
+
 def _wanted(item: Object) -> Iterator[_Target]:
     for reference in references(item.kind, item.metadata.namespace, item.effective):
         yield reference.target
-    name = _image_name(item)
+    name = image_name(item)
     if name:
         yield item.metadata.namespace, name
 
 
-def _needs(item: Object, images: Iterable[Object]) -> Iterator[Reference]:
-    name = _image_name(item)
-    image = next((image for image in images if name and name in image_names(image)), None)
+def _needs(item: Object, image: Object | None) -> Iterator[Reference]:
     if image is not None:
         yield Reference("spec.image", image.ref)
     yield from references(item.kind, item.metadata.namespace, item.effective)
 
 
 def _with_images(item: Object, targets: Iterable[Object | None]) -> Iterator[Reference]:
-    return _needs(item, (target for target in targets if target is not None and target.kind is Kind.IMAGE))
+    images = (target for target in targets if target is not None and target.kind is Kind.IMAGE)
+    return _needs(item, by_name(images).get(image_name(item)))
 
 
-def _image_name(item: Object) -> str:
+def image_name(item: Object) -> str:
+    """The whole name of the image that a container gives as a reference; "" where it gives none."""
     given = item.kind is Kind.CONTAINER and isinstance(item.effective.image, str)
     return _whole(item.effective.image) if given else ""
 
@@ -229,6 +318,11 @@ def _blocker(need: Reference, target: Object | None, status_of: Callable[[Key], 
     status = status_of(target.key)
     if _met(need.condition, target, status):
         return ""
+    failed = status is not None and status.phase in ("Failed", "Retrying")
+    ready = status.condition("Ready") if status is not None and failed else None
+    if target.metadata.implied and ready is not None and ready.message:
+        # Whoever reads this knows nothing of an object that was never declared.
+        return f"{need.target} {_UNMET[need.condition]}: {ready.message}"
     if need.condition == "healthy" and status is not None and status.ready and status.condition("Healthy") is None:
         return f"{need.target} has no health check, so it never is healthy"
     return f"{need.target} {_UNMET[need.condition]}"
@@ -237,8 +331,11 @@ def _blocker(need: Reference, target: Object | None, status_of: Callable[[Key], 
 def _met(condition: str, target: Object, status: Status | None) -> bool:
     if status is None or status.observed_generation < target.metadata.generation:
         return False
+    if condition == "ready" and status.ready:
+        return True
     if condition == "ready":
-        return status.ready
+        # Not as it should be, and good enough for those that use it.
+        condition = "available"
     found = status.condition(condition.capitalize())
     return found is not None and found.status == "True"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO, Protocol
 
+from controller.image_interface import ImageOperations
 from controller.plan import Plan
 from manifests.interface import Located
 from resources.meta import Key, Ref, Status
@@ -190,6 +191,8 @@ class Backend(Protocol):
     def operations(self) -> Operations: ...
     @property
     def retained(self) -> Retained: ...
+    @property
+    def images(self) -> ImageOperations: ...
 
     def wanted(self, submissions: Sequence[Submission]) -> frozenset[str]:
         """Digests of uploads that are neither here nor already made into what their objects need."""
@@ -276,8 +279,11 @@ class Session(Protocol):
     def variables(self) -> Mapping[str, str]:
         """The whole environment, for --var-env."""
 
-    def write(self, path: str, data: bytes) -> None:
-        """A new file, mode 0600, or one replaced atomically."""
+    def write(self, path: str, data: bytes | Iterator[bytes]) -> None:
+        """A new file, mode 0600, or one replaced atomically once all has come."""
+
+    def ask(self, question: str, *, hidden: bool = False) -> str:
+        """A line from the user's terminal; `hidden` shows nothing of it. Raises: InvalidArgument without a terminal."""
 
     def receive(self, path: str, chunks: Iterator[bytes], *, name: str = "") -> None:
         """Extract a tar with drivers.copy's safe extractor: into the folder `path`; with `name`, or where no such folder

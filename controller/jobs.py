@@ -7,7 +7,7 @@ the process: a job that died with an engine was never begun, for all the next on
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from reconcilers.interface import JobProgress, JobState
 from resources.errors import Cancelled
@@ -21,6 +21,8 @@ _KINDS = {kind.lower(): kind for kind in Kind}
 class _Job:
     state: JobState
     cancelled: threading.Event
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Progress may come from several threads."""
 
 
 class ThreadJobs:
@@ -78,7 +80,8 @@ class ThreadJobs:
         def progress(what: str, done: int, total: int) -> None:
             if job.cancelled.is_set():
                 raise Cancelled(f"{what} was cancelled")
-            job.state = JobState(running=True, what=what, done=done, total=total)
+            with job.lock:
+                job.state = job.state.told(what, done, total)
 
         error: Exception | None = None
         try:
@@ -87,7 +90,8 @@ class ThreadJobs:
             work(progress)
         except Exception as failure:  # whatever a job dies of is its state, for its reconciler to judge
             error = failure
-        job.state = replace(job.state, running=False, error=error)
+        with job.lock:
+            job.state = replace(job.state, running=False, error=error)
         self._on_end(job_key(job_id))
 
 

@@ -141,6 +141,8 @@ def _change(item: Object, before: Object | None, verb: Verb, diff: Diff[Any], po
             note = "takes the defaults of this version"
         elif not fields:
             note = "written differently, with the same meaning"
+    if item.metadata.implied:
+        note = "implied"
     return Change(
         ref=item.ref,
         verb=verb,
@@ -166,6 +168,7 @@ def _stored_differences(before: Object, item: Object) -> Iterator[tuple[str, Any
     yield from differences(old.labels, new.labels, "metadata.labels")
     yield from differences(old.annotations, new.annotations, "metadata.annotations")
     yield from differences(old.owner, new.owner, "metadata.owner")
+    yield from differences(old.implied, new.implied, "metadata.implied")
     yield from content_changes(before, item)
     for path in sorted({*before.inputs, *item.inputs}):
         was, will = before.inputs.get(path), item.inputs.get(path)

@@ -24,12 +24,13 @@ class UploadFolder:
     def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
         self._clock = clock
-        self._unfinished = root / "tmp"
+        self.unfinished = root / "tmp"
+        """What is on its way; nothing in it outlives the engine."""
         self._lock = threading.RLock()
         self._fresh: dict[str, float] = {}
         """Came, or was asked for, in this life and may be named by an apply that is still on its way; since when."""
-        self._unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in self._unfinished.iterdir():
+        self.unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in self.unfinished.iterdir():
             left.unlink()
 
     def path(self, digest: str) -> Path | None:
@@ -53,7 +54,7 @@ class UploadFolder:
 
     def receive(self, digest: str, size: int, chunks: Iterator[bytes]) -> None:
         target = self._path(digest)
-        path = self._unfinished / secrets.token_hex(8)
+        path = self.unfinished / secrets.token_hex(8)
         try:
             with path.open("xb") as file:
                 _copy(chunks, file.fileno(), digest, size)

@@ -1,7 +1,8 @@
 """The only module that names concrete drivers and stores: it puts one engine together."""
 
+import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,21 +11,40 @@ import structlog
 from controller.backend import EngineBackend
 from controller.engine import Engine
 from controller.events import EventStore
+from controller.image_operations import StoredImageOperations
 from controller.jobs import ThreadJobs
+from controller.listening import Listening
+from controller.logins import RegistryLogins
 from controller.operations import ContainerOperations
 from controller.orphans import orphans
 from controller.retained import RetainedVolumes
 from controller.seal import HostKey
-from controller.settings import Settings
+from controller.settings import DOCKER_CREDENTIALS, Settings
+from controller.store.allocations import Allocations
 from controller.store.objects import ObjectStore
 from controller.store.sqlite import SqliteStore
 from controller.uploads import UploadFolder
 from drivers.copy.copier import TreeCopier
+from drivers.images.registry.client import RegistryClient
+from drivers.images.registry.credentials import DockerCredentials
+from drivers.images.registry.interface import RegistryConfig
 from drivers.images.store import ImageDriver
+from drivers.kernel.process import in_group
 from drivers.kernel.run_root import RunRoot
 from drivers.logs.file import FileLogs
+from drivers.network.bridge import BridgeNetworks
+from drivers.network.firewall.nft import NftFirewall
+from drivers.network.host_ports import StoredHostPorts
+from drivers.network.host_routes import host_routes
+from drivers.network.interface import NetworkDriver
+from drivers.network.ipam import DefaultIpam
+from drivers.network.link_names import bridge_name, link_prefix
+from drivers.network.listeners import HostListeners
+from drivers.network.names.client import ResolverClient
 from drivers.network.prober import SandboxProber
+from drivers.network.published import PublishedPorts
 from drivers.network.sandbox import NetnsSandboxes
+from drivers.network.subnets import AddressPool
 from drivers.runtime.oci import OciRuntime
 from drivers.runtime.seccomp import seccomp
 from drivers.runtime.users import resolve_user
@@ -40,7 +60,7 @@ from drivers.volumes.tmpfs import TmpfsVolumes
 from reconcilers.config.reconciler import config_reconciler
 from reconcilers.container.reconciler import ContainerDrivers, ContainerReconciler
 from reconcilers.image.reconciler import ImageReconciler
-from reconcilers.network.reconciler import network_reconciler
+from reconcilers.network.reconciler import NetworkReconciler
 from reconcilers.secret.reconciler import secret_reconciler
 from reconcilers.volume.reconciler import VolumeReconciler
 from resources.errors import EngineError
@@ -48,7 +68,7 @@ from resources.kinds import Kind
 from resources.meta import Key, Ref
 from resources.object import Object
 
-_POOLS = {"images": 2, "io": 2, "probes": 16}
+_POOLS = {"images": 2, "pulls": 4, "io": 2, "probes": 16}
 _KEPT_MARK = "orphans-kept"
 
 
@@ -128,6 +148,41 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
         raise
 
 
+@dataclass(frozen=True, slots=True)
+class _Networking:
+    drivers: Mapping[str, NetworkDriver]
+    ipam: DefaultIpam
+    host_ports: StoredHostPorts
+    publisher: PublishedPorts
+    firewall: NftFirewall
+    resolver: ResolverClient
+    listening: Listening
+
+
+def _networking(settings: Settings, store: SqliteStore, called: Callable[[str], str]) -> _Networking:
+    instance, run_root = settings.instance, settings.run_root
+    firewall = NftFirewall(instance, link_prefix(instance))
+    resolver = ResolverClient(run_root, instance)
+    allocations = Allocations(store)
+    ipam = DefaultIpam(
+        allocations,
+        routes=host_routes,
+        link=lambda network_id: bridge_name(instance, network_id),
+        address_pools=[AddressPool(one.pool, one.size) for one in settings.address_pools],
+        describe=called,
+    )
+    host_ports = StoredHostPorts(allocations, HostListeners(resolver.pid), describe=called)
+    return _Networking(
+        drivers={"bridge": BridgeNetworks(run_root, instance, firewall)},
+        ipam=ipam,
+        host_ports=host_ports,
+        publisher=PublishedPorts(firewall, resolver.proxies),
+        firewall=firewall,
+        resolver=resolver,
+        listening=Listening(host_ports, lambda pid: in_group(pid, f"/{instance}")),
+    )
+
+
 def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wiring:
     root, run_root = settings.root, settings.run_root
     store = SqliteStore(root / "state.db")
@@ -139,6 +194,10 @@ def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wi
         item = objects.get(wanted)
         return None if item is None else item.ref
 
+    def called(uid: str) -> str:
+        found = (name_of(Key(kind=kind, uid=uid)) for kind in (Kind.CONTAINER, Kind.NETWORK))
+        return next((str(ref) for ref in found if ref is not None), uid[:12])
+
     events = EventStore(root / "events.db", name_of)
     woken: list[Callable[[Key], None]] = []
     jobs = ThreadJobs(_POOLS, lambda ended: woken[0](ended))
@@ -147,8 +206,11 @@ def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wi
     snapshotter = OverlaySnapshotter(root / "snapshots")
     roots = MountedRootFilesystems(run_root)
     seeds = MountedRootFilesystems(run_root / "seeds")
-    images = ImageDriver(root / "images", snapshotter)
+    credentials = DockerCredentials([settings.credentials_file, DOCKER_CREDENTIALS], environment=os.environ)
+    registries = RegistryClient(_registries(settings), credentials, environment=os.environ)
+    images = ImageDriver(root / "images", snapshotter, registries=registries)
     sandboxes = NetnsSandboxes(run_root, settings.instance)
+    net = _networking(settings, store, called)
     volumes: dict[str, VolumeDriver] = {"local": LocalVolumes(root, run_root), "tmpfs": TmpfsVolumes(root, run_root)}
     anonymous = LocalVolumes(root / "anonymous", run_root / "anonymous")
     copy_up, copier, logs = DescriptorCopyUp(), TreeCopier(), FileLogs(root, run_root)
@@ -159,6 +221,11 @@ def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wi
             roots=roots,
             images=images,
             sandboxes=sandboxes,
+            networks=net.drivers,
+            ipam=net.ipam,
+            host_ports=net.host_ports,
+            publisher=net.publisher,
+            names=net.resolver.names,
             volumes=volumes,
             anonymous=anonymous,
             copy_up=copy_up,
@@ -174,7 +241,7 @@ def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wi
             state=(root, run_root),
         )
     )
-    image_reconciler = ImageReconciler(images, jobs, uploads, platform=settings.platform, now=_now)
+    image_reconciler = ImageReconciler(images, jobs, uploads, sealer=key, platform=settings.platform, now=_now)
     volume_reconciler = VolumeReconciler(
         volumes,
         images=images,
@@ -193,7 +260,7 @@ def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wi
             Kind.IMAGE: image_reconciler,
             Kind.CONTAINER: containers,
             Kind.VOLUME: volume_reconciler,
-            Kind.NETWORK: network_reconciler(),
+            Kind.NETWORK: NetworkReconciler(net.drivers, net.ipam),
             Kind.SECRET: secret_reconciler(),
             Kind.CONFIG: config_reconciler(),
         },
@@ -204,7 +271,30 @@ def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wi
     woken.append(engine.queue.add)
     operations = ContainerOperations(objects, runtime, logs, copier, events)
     retained = RetainedVolumes(volumes, events)
-    backend = EngineBackend(settings, engine, events, uploads, operations, retained, key, runtime.info, stopping)
+    image_operations = StoredImageOperations(
+        images,
+        snapshotter,
+        objects,
+        events,
+        RegistryLogins(registries.check, credentials, settings.credentials_file, events),
+        busy=image_reconciler.importing,
+        prune=image_reconciler.prune,
+        spool=uploads.unfinished,
+        platform=settings.platform,
+    )
+    backend = EngineBackend(
+        settings,
+        engine,
+        events,
+        uploads,
+        operations,
+        retained,
+        image_operations,
+        key,
+        runtime.info,
+        net.listening.taken,
+        stopping,
+    )
     wiring = Wiring(
         settings=settings,
         engine=engine,
@@ -224,12 +314,24 @@ def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wi
             *(driver.cleanup for driver in (*volumes.values(), anonymous)),
             image_reconciler.prune,
         ),
-        endings=(lambda: roots.cleanup([]), lambda: seeds.cleanup([]), memory.release),
-        closers=(runtime.close, snapshotter.close, objects.settle, store.close, events.close),
+        endings=(net.resolver.names.stop, lambda: roots.cleanup([]), lambda: seeds.cleanup([]), memory.release),
+        closers=(
+            net.firewall.close,
+            net.resolver.close,
+            runtime.close,
+            snapshotter.close,
+            objects.settle,
+            store.close,
+            events.close,
+        ),
         new_store=store.created or store.behind,
     )
     engine.on_rest = wiring.came_to_rest
     return wiring
+
+
+def _registries(settings: Settings) -> dict[str, RegistryConfig]:
+    return {host: RegistryConfig(**dict(registry)) for host, registry in settings.registries.items()}
 
 
 def _each(calls: Sequence[Callable[[], object]]) -> None:

@@ -11,6 +11,13 @@ from drivers.copy.fake import FakeCopier
 from drivers.images.fake import FakeImages
 from drivers.logs.fake import FakeLogs
 from drivers.network.fake import FakeProber, FakeSandboxes
+from drivers.network.fake_allocations import FakeAllocations
+from drivers.network.fake_networks import FakeNetworks
+from drivers.network.fake_ports import FakePorts
+from drivers.network.host_ports import StoredHostPorts
+from drivers.network.interface import Allocations
+from drivers.network.ipam import DefaultIpam
+from drivers.network.names.fake import FakeNames
 from drivers.runtime.fake import FakeHost, FakeRuntime, Program
 from drivers.snapshots.fake import FakeRootFilesystems, FakeSnapshotter
 from drivers.snapshots.interface import Mount
@@ -24,6 +31,12 @@ class FakeDrivers:
     roots: FakeRootFilesystems
     images: FakeImages
     sandboxes: FakeSandboxes
+    networks: Mapping[str, FakeNetworks]
+    """By the name of the driver."""
+    ipam: DefaultIpam
+    host_ports: StoredHostPorts
+    publisher: FakePorts
+    names: FakeNames
     prober: FakeProber
     volumes: Mapping[str, FakeVolumes]
     """By the name of the driver."""
@@ -44,23 +57,35 @@ class FakeMachine:
     """What is mounted as a root file system, by name."""
     snapshots: FakeSnapshotter = field(default_factory=FakeSnapshotter)
     sandboxes: FakeSandboxes = field(default_factory=FakeSandboxes)
+    allocations: Allocations = field(default_factory=FakeAllocations)
+    """Who holds which subnet, address and host port."""
+    ports: FakePorts = field(default_factory=FakePorts)
+    names: FakeNames = field(default_factory=FakeNames)
     logs: FakeLogs = field(default_factory=FakeLogs)
     copier: FakeCopier = field(default_factory=FakeCopier)
     images: FakeImages = field(init=False)
     prober: FakeProber = field(init=False)
+    networks: FakeNetworks = field(init=False)
 
     def __post_init__(self) -> None:
         self.images = FakeImages(self.snapshots)
         self.prober = FakeProber(self.sandboxes)
+        self.networks = FakeNetworks(self.sandboxes)
 
-    def drivers(self, program: Program | None = None) -> FakeDrivers:
-        """`program` is what every exec runs."""
+    def drivers(self, program: Program | None = None, allocations: Allocations | None = None) -> FakeDrivers:
+        """`program` is what every exec runs; `allocations` is what this life of the engine has of them."""
+        held = allocations or self.allocations
         return FakeDrivers(
             runtime=FakeRuntime(self.tasks, program),
             snapshotter=self.snapshots,
             roots=FakeRootFilesystems(self.roots),
             images=self.images,
             sandboxes=self.sandboxes,
+            networks={"bridge": self.networks},
+            ipam=DefaultIpam(held, routes=lambda: (), link=lambda network_id: f"ld{network_id[:8]}"),
+            host_ports=StoredHostPorts(held, lambda: (), reserved=frozenset),
+            publisher=self.ports,
+            names=self.names,
             prober=self.prober,
             volumes={driver: FakeVolumes(self.files, driver) for driver in ("local", "tmpfs")},
             anonymous=FakeVolumes(self.files, "anonymous"),
@@ -76,5 +101,8 @@ class FakeMachine:
         """Processes, mounts, namespaces and all memory are gone; disks, records and logs stay."""
         FakeRuntime(self.tasks).reboot()
         self.sandboxes.reboot()
+        self.networks.reboot()
+        self.ports.reboot()
+        self.names.reboot()
         self.roots.clear()
         self.files.reboot()

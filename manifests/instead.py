@@ -66,7 +66,7 @@ def _plain(text: str) -> str:
 def _source(text: str) -> str:
     if text.startswith(("./", "../", "/")) or _ARCHIVE.search(text):
         return f"{{archive: {_plain(text)}}}"
-    return "{archive: FILE}, {layout: FOLDER} or {rootfs: FOLDER}"
+    return f"{{registry: {_plain(text)}}}"
 
 
 def _mount(text: str) -> str:

@@ -61,7 +61,7 @@ def dangling(loaded: Loaded, known: Callable[[Ref], bool], *, warning: bool = Tr
                 wanted = reference.target
                 if wanted in by_ref:
                     report.extend(_key_missing(located, reference, by_ref[wanted]))
-                elif not known(wanted):
+                elif not reference.implied and not known(wanted):
                     where = "in this input" if warning else "in this input and none in the store"
                     message = f"there is no {wanted} {where}{suggestion(wanted.name, names.get(wanted.kind, ()))}"
                     report.extend([Problem(located.where(reference.path), reference.path, message, warning)])

@@ -6,7 +6,7 @@ A version that learns one of these deletes its line.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from manifests.node import ListNode, MapNode, Node, Scalar, Value, position_of
+from manifests.node import ListNode, MapNode, Node, Scalar, Value
 from manifests.normalize import Steps
 from manifests.problems import Position, shown
 from manifests.suggest import list_words
@@ -19,8 +19,6 @@ class Refused:
     """Below the document; `[]` is every item of a list."""
     but: tuple[Value, ...] = ()
     """The values that are taken; without any, only an empty list or map is."""
-    implied: bool = False
-    """Its default is not among them: it has to be written."""
     say: str = ""
     """What to do instead."""
     steps: tuple[str, ...] = field(init=False)
@@ -29,22 +27,14 @@ class Refused:
         object.__setattr__(self, "steps", tuple(self.path.replace("[]", ".[]").split(".")))
 
 
-_NETWORKS = "write networks: [host] or networks: [none]"
 REFUSED: Mapping[Kind, tuple[Refused, ...]] = {
     Kind.IMAGE: (
-        Refused("spec.from.registry", say="use archive, layout or rootfs"),
-        Refused("spec.from.build", say="use archive, layout or rootfs"),
-        Refused("spec.auth"),
+        Refused("spec.from.build", say="use registry, archive, layout or rootfs"),
         Refused("spec.verify"),
         Refused("spec.track"),
         Refused("spec.push"),
-        Refused("spec.pull", ("missing",)),
     ),
     Kind.CONTAINER: (
-        Refused("spec.networks", implied=True, say=_NETWORKS),
-        Refused("spec.networks[].name", ("host", "none"), say=_NETWORKS),
-        Refused("spec.networks[].container", say=_NETWORKS),
-        Refused("spec.ports", say="with networks: [host] the container's ports are the host's"),
         Refused("spec.update.strategy", ("recreate",)),
         Refused("spec.resources.rootfs"),
         Refused("spec.security.privileged", (False,)),
@@ -61,7 +51,12 @@ REFUSED: Mapping[Kind, tuple[Refused, ...]] = {
         Refused("spec.cgroupns", ("private",)),
         Refused("spec.snapshotter", ("overlay",)),
     ),
-    Kind.NETWORK: (Refused("spec.driver", ("host", "none"), implied=True, say="write driver: host or driver: none"),),
+    Kind.NETWORK: (
+        Refused("spec.driver", ("bridge", "host", "none")),
+        Refused("spec.ipam.driver", ("default",)),
+        Refused("spec.ipam.options"),
+        Refused("spec.options"),
+    ),
     Kind.VOLUME: (
         Refused("spec.driver", ("local", "tmpfs")),
         Refused("spec.options"),
@@ -77,14 +72,7 @@ def refused(kind: Kind, document: MapNode) -> Iterator[tuple[Position, Steps, st
     """Where the document asks for what this version cannot do."""
     others = () if kind is Kind.CONTAINER else OF_OTHERS_THAN_CONTAINERS
     for entry in (*REFUSED.get(kind, ()), *others):
-        found = list(_matches(document, entry.steps, ()))
-        if entry.implied:
-            if not any(_asks(node, ()) for _, _, node in found):
-                message = f"has to be written, its default is not supported by this version: {entry.say}"
-                yield position_of(document, entry.steps), entry.steps, message
-            if not entry.but:
-                continue
-        for position, steps, node in found:
+        for position, steps, node in _matches(document, entry.steps, ()):
             if _asks(node, entry.but):
                 yield position, steps, _message(node, entry)
 

@@ -37,6 +37,11 @@ class Turn:
     message: str = ""
     wake_at: datetime | None = None
 
+    @property
+    def failure(self) -> str:
+        """The phase of what has failed: whether it is over, or goes on by itself."""
+        return "Failed" if self.wake_at is None else "Retrying"
+
 
 def turn(state: JobState | None, work: Hashable, now: datetime, *, insist: bool = False) -> Turn:
     """A failure that cannot be retried waits for other work to be wanted: another input, another manifest. With `insist`,

@@ -12,7 +12,7 @@ reconcile and nowhere else. `diff` never reads a status.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
@@ -22,6 +22,8 @@ from resources.kinds import Kind
 from resources.meta import Key, Ref, Status
 from resources.object import Object
 from resources.secret import Sealed
+
+_PARTS = 64
 
 
 class ChangeKind(IntEnum):
@@ -136,13 +138,33 @@ class JobProgress(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class JobPart:
+    """One of the things a job does, side by side or one after the other: a layer that is fetched."""
+
+    what: str
+    done: int
+    total: int
+    """0 where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobState:
     running: bool
     what: str = ""
+    """What it has told of last, and how far that is."""
     done: int = 0
     total: int = 0
     error: Exception | None = None
     """Set when it failed; a finished job that did not fail has running False and no error."""
+    parts: tuple[JobPart, ...] = ()
+    """Each thing it has told of, in the order in which it first did; of very many the first."""
+
+    def told(self, what: str, done: int, total: int) -> "JobState":
+        """With what the work has just told of itself."""
+        part = JobPart(what, done, total)
+        place = next((number for number, known in enumerate(self.parts) if known.what == what), len(self.parts))
+        parts = (*self.parts[:place], part, *self.parts[place + 1 :])[:_PARTS]
+        return replace(self, what=what, done=done, total=total, parts=parts)
 
 
 class Reconciler(Protocol[O, A]):

@@ -26,6 +26,7 @@ from resources.container_parts import (
     ValueFrom,
 )
 from resources.meta import Checked, Conflict, Model, Name, check_name
+from resources.ports import overlap
 from resources.scalars import Size, Text
 from resources.words import (
     AbsolutePath,
@@ -120,7 +121,22 @@ class ContainerSpec(Checked):
         yield from self._mounts_apart()
         yield from _twice("networks", [network.name for network in self.networks], "the network {}")
         yield from _twice("dependsOn", [other.container for other in self.depends_on], "the container {}")
-        yield from _twice("ports", [_published(port) for port in self.ports], "the host's {}")
+        yield from self._ports_apart()
+        routes = [number for number, network in enumerate(self.networks) if network.default_route]
+        if len(routes) > 1:
+            yield ("networks", routes[1], "defaultRoute"), "another network has it already"
+
+    def _ports_apart(self) -> Iterator[Conflict]:
+        seen: dict[tuple[int, str], list[Port]] = {}
+        for number, port in enumerate(self.ports):
+            if port.host is None:
+                continue
+            others = seen.setdefault((port.host, port.protocol), [])
+            other = next((one for one in others if overlap(one.address, port.address)), None)
+            others.append(port)
+            if other is not None:
+                at = f" at {other.address}" if other.address else ""
+                yield ("ports", number), f"the host's port {port.host}/{port.protocol}{at} stands twice"
 
     def _mounts_apart(self) -> Iterator[Conflict]:
         yield from _twice("mounts", [mount.target for mount in self.mounts], "the target {}")
@@ -146,10 +162,3 @@ def _twice(field: str, values: list[str | None], what: str) -> Iterator[Conflict
         if value in seen:
             yield (field, number), f"{what.format(value)} stands twice"
         seen.add(value)
-
-
-def _published(port: Port) -> str | None:
-    if port.host is None:
-        return None
-    address = f" at {port.address}" if port.address else ""
-    return f"port {port.host}/{port.protocol}{address}"

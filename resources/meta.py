@@ -147,6 +147,8 @@ class ObjectMeta(Metadata):
     field_managers: tuple[FieldManager, ...] = ()
     owner: str = ""
     """The owner an `apply --owner` gave it; --prune goes by it."""
+    implied: bool = False
+    """Nobody declared it: it came with the first container that needs it, and goes with the last."""
 
 
 class Condition(Model):

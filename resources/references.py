@@ -10,8 +10,10 @@ from resources.kinds import Kind
 from resources.meta import Ref
 from resources.paths import join
 
-IMPLIED_NETWORKS = ("host", "none", "bridge")
-"""Networks that need not be declared."""
+_NOT_OBJECTS = ("host", "none")
+"""Networks that are there without being objects."""
+IMPLIED_NETWORK = "bridge"
+"""One that is made where it is not declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,12 @@ class Reference:
     """The key of the Secret or Config that must exist."""
     restart: bool = False
     """A later restart of the target restarts this object."""
+    implied: bool = False
+    """Where the target is not declared, it is made."""
 
 
 def references(kind: Kind, namespace: str, spec: Any) -> tuple[Reference, ...]:
-    """Every reference of a spec, or of an effective spec, in the order of its fields; a name that needs no
-    declaration is none."""
+    """Every reference of a spec, or of an effective spec, in the order of its fields."""
 
     def to(path: str, kind: Kind, name: str, condition: str = "ready", key: str | None = None) -> Reference:
         return Reference(path, Ref(kind=kind, namespace=namespace, name=name), condition, key)
@@ -56,8 +59,8 @@ def _of_container(to: Callable[..., Reference], spec: ContainerSpec) -> Iterator
         path = f"spec.networks[{number}]"
         if network.container is not None:
             yield to(f"{path}.container", Kind.CONTAINER, network.container, "started")
-        elif network.name not in IMPLIED_NETWORKS:
-            yield to(f"{path}.name", Kind.NETWORK, network.name)
+        elif network.name not in _NOT_OBJECTS:
+            yield replace(to(f"{path}.name", Kind.NETWORK, network.name), implied=network.name == IMPLIED_NETWORK)
     for number, dependency in enumerate(spec.depends_on):
         found = to(f"spec.dependsOn[{number}].container", Kind.CONTAINER, dependency.container, dependency.condition)
         yield replace(found, restart=dependency.restart)

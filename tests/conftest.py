@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from tests.engines import Engine
 from tests.leaks import OWNER_VARIABLE, Oracle
 from tests.leaks.oracle import TestRuns
+from tests.machines import Machines
 
 IMAGES = Path(__file__).resolve().parent.parent / ".cache" / "images"
 
@@ -63,13 +64,21 @@ def short_path(leak_oracle: Oracle | None) -> Iterator[Path]:
 
 
 @pytest.fixture
-def engine(leak_oracle: Oracle | None, short_path: Path) -> Iterator[Callable[[], Engine]]:
+def machines(instance: str) -> Iterator[Machines]:
+    """Network namespaces that stand for machines on one wire: `host`, where drivers and engines run, and `lan`."""
+    made = Machines(instance)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def engine(leak_oracle: Oracle | None, short_path: Path) -> Iterator[Callable[..., Engine]]:
     """Make engines with roots of their own; at the end each is emptied, shut down and looked through."""
     assert leak_oracle is not None, "a test that starts an engine is a host test: mark it"
     made: list[Engine] = []
 
-    def make() -> Engine:
-        made.append(Engine(short_path / f"e{len(made)}"))
+    def make(prefix: Sequence[str] = ()) -> Engine:
+        made.append(Engine(short_path / f"e{len(made)}", prefix))
         return made[-1]
 
     yield make

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ TRANSIENT = {"ingest", "staging", "trash", "tmp"}
 
 
 class Engine:
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, prefix: Sequence[str] = ()) -> None:
+        """`prefix` goes before each command: that of a machine (tests.machines) for an engine that lives there."""
         self.base = base
+        self._prefix = prefix
         self.root = base / "s"
         self.run_root = base / "r"
         self._namespaces: set[str] = set()
@@ -51,7 +54,7 @@ class Engine:
 
     @property
     def command(self) -> list[str]:
-        return [*COMMAND, "--root", str(self.root), "--run-root", str(self.run_root)]
+        return [*self._prefix, *COMMAND, "--root", str(self.root), "--run-root", str(self.run_root)]
 
     def json(self, *arguments: str | Path) -> Any:
         return json.loads(self(*arguments, "-o", "json").stdout)

@@ -1,10 +1,10 @@
 """apply, plan: from manifests to desired state, and what would come of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
-from controller.cli import reading, saved_plan, waiting
+from controller.cli import reading, saved_plan, showing, waiting
 from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
 from controller.interface import Applied, ApplyOptions, Submission
@@ -87,8 +87,8 @@ def _told(call: Call, submitted: Sequence[Submission], applied: Applied) -> int:
     groups = {"created": applied.created, "changed": applied.changed, "deleted": applied.deleted}
     as_json = call.arguments.text("output") == "json"
     if as_json:
-        named = {name: [waiting.naming(ref) for ref in refs] for name, refs in groups.items()}
-        unchanged = [waiting.naming(ref) for ref in applied.unchanged]
+        named = {name: [showing.naming(ref) for ref in refs] for name, refs in groups.items()}
+        unchanged = [showing.naming(ref) for ref in applied.unchanged]
         line = {"event": "applied", "revision": applied.revision, **named, "unchanged": unchanged}
         call.session.out(json.dumps(line) + "\n")
     else:
@@ -110,10 +110,21 @@ def _told(call: Call, submitted: Sequence[Submission], applied: Applied) -> int:
         if item is not None:
             objects[item.key] = ref
             passing.update([item.key] if goes else [])
+    objects |= _implied(call, objects.values())
     found = ((call.backend.objects.find(ref), ref) for ref in applied.deleted)
     going = [(item.key, ref) for item, ref in found if item is not None]
     code = _wait(call, objects, applied, partial(waiting.until_ready, passing=passing))
     return code or (waiting.wait(call, going, waiting.until_gone) if going else 0)
+
+
+def _implied(call: Call, refs: Collection[Ref]) -> dict[Key, Ref]:
+    """What came with them though nobody declares it: an image that is pulled for them is waited for, and seen."""
+    namespaces = {ref.namespace for ref in refs}
+    items = (item for namespace in namespaces for item in call.backend.objects.list(namespace=namespace))
+    there = {item.ref: item for item in items if item.metadata.implied and not item.deleting}
+    edges = call.backend.graph((), None) if there else ()
+    used = {dependency for dependent, dependency, _ in edges if dependent in refs}
+    return {there[ref].key: ref for ref in used & there.keys()}
 
 
 def _wait(call: Call, objects: dict[Key, Ref], applied: Applied, judge: waiting.Judge) -> int:

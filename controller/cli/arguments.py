@@ -5,7 +5,7 @@ anywhere, before the verb too where they are global; `--` ends them, and so does
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,18 @@ class Verb:
     """The words after the first are a command, with flags of its own."""
     text: str = ""
     """What there is to know besides; for `--help`."""
+    below: "tuple[Verb, ...]" = ()
+    """It does nothing itself, but takes one of these, which are named in full: `image pull`."""
+
+
+def flattened(verbs: "Iterable[Verb]") -> "dict[str, Verb]":
+    """By their names, those below others too."""
+    return {one.name: one for verb in verbs for one in (verb, *verb.below)}
+
+
+def nothing(_: "Call") -> int:
+    """What a verb with others below does: nobody gets there."""
+    raise InvalidArgument("this takes another word")
 
 
 GLOBALS = (
@@ -75,14 +87,18 @@ class Arguments:
 _ELSEWHERE: Mapping[str, str] = {
     "create": "apply -f",
     "down": "delete -f",
-    "images": "get image",
+    "images": "image ls",
     "inspect": "describe",
+    "load": "image load",
     "ls": "get all",
     "prune": "apply --prune",
     "ps": "get container",
+    "pull": "image pull",
     "rm": "delete",
-    "rmi": "delete image/NAME",
+    "rmi": "image rm",
     "run": "apply -f",
+    "save": "image save",
+    "tag": "image tag",
     "unpause": "resume",
     "up": "apply -f",
 }
@@ -114,8 +130,8 @@ class _Parser:
                 self._long(word[2:], rest)
             elif len(word) > 1 and word.startswith("-"):
                 self._cluster(word[1:], rest)
-            elif self.verb is None:
-                self._begin(word)
+            elif self.verb is None or self.verb.below:
+                self._begin(f"{self.verb.name} {word}" if self.verb else word)
             else:
                 self.words.append(word)
                 if self.verb.command and len(self.words) == 2:
@@ -127,9 +143,10 @@ class _Parser:
         if word in self._later:
             raise InvalidArgument(f"`lading {word}` comes in a later version")
         if word not in self._verbs:
-            otherwise = f"see `lading {_ELSEWHERE[word]}`" if word in _ELSEWHERE else "lading --help"
-            near = {} if word in _ELSEWHERE else self._verbs
-            raise InvalidArgument(f"there is no command {word[:60]!r}", hint=_meant(word, near, otherwise))
+            group, _, last = word.rpartition(" ") if self.verb else ("", "", word)
+            near = [name for name in self._verbs if name.rpartition(" ")[0] == group]
+            hint = f"see `lading {_ELSEWHERE[word]}`" if word in _ELSEWHERE else _nearest(last, near, group)
+            raise InvalidArgument(f"there is no command {word[:60]!r}", hint=hint)
         self.verb = self._verbs[word]
 
     def _known(self) -> Iterator[Flag]:
@@ -174,6 +191,9 @@ class _Parser:
     def _check(self) -> None:
         if self.verb is None or "help" in self.flags:
             return
+        if self.verb.below:
+            names = ", ".join(verb.name.rpartition(" ")[2] for verb in self.verb.below)
+            raise InvalidArgument(f"lading {self.verb.name} takes one of {names}", hint=self._help())
         least, most = self.verb.words
         if not least <= len(self.words) <= most:
             what = "too few words;" if len(self.words) < least else f"what is {self.words[most][:60]!r} for?"
@@ -183,6 +203,13 @@ class _Parser:
 
     def _help(self) -> str:
         return f"see `lading {self.verb.name} --help`" if self.verb else "see `lading --help`"
+
+
+def _nearest(word: str, verbs: Sequence[str], group: str) -> str:
+    """Only the last words of verbs are compared: what stands before them is right already."""
+    names = {name.rpartition(" ")[2]: 0 for name in verbs}
+    meant = _meant(word, names, f"lading {group} --help" if group else "lading --help")
+    return meant.replace("did you mean ", f"did you mean {group} ") if group else meant
 
 
 def _meant(word: str, known: Mapping[str, object], otherwise: str) -> str:
@@ -208,6 +235,7 @@ def overview(groups: Mapping[str, Sequence[Verb]]) -> str:
 def explanation(verb: Verb) -> str:
     lines = [f"lading {verb.name}: {verb.summary}", "", f"usage: lading {verb.name} {verb.usage}".rstrip()]
     lines += ["", verb.text.strip()] if verb.text else []
+    lines += ["", *(f"  {below.name:<18} {below.summary}" for below in verb.below)] if verb.below else []
     lines += ["", "flags:", *_flag_lines(verb.flags)] if verb.flags else []
     lines += ["", "flags of every command:", *_flag_lines(GLOBALS)]
     return "\n".join(lines) + "\n"

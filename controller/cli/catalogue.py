@@ -11,22 +11,43 @@ from controller.cli import (
     events,
     get,
     graph,
+    image,
+    image_content,
     lifecycle,
+    login,
+    network,
     streams,
     system,
     usage,
     validate,
 )
-from controller.cli.arguments import Verb
+from controller.cli.arguments import Verb, flattened, nothing
 
 GROUPS: Mapping[str, Sequence[Verb]] = {
     "describe what should be there": (*apply.VERBS, *validate.VERBS, *delete.VERBS),
-    "look": (*get.VERBS, *describe.VERBS, *graph.VERBS, *events.VERBS, *usage.VERBS),
+    "look": (*get.VERBS, *describe.VERBS, *graph.VERBS, *events.VERBS, *usage.VERBS, image.DF),
     "containers": (*lifecycle.VERBS, *streams.VERBS, *cp.VERBS),
+    "images and networks": (
+        Verb(
+            "image",
+            "COMMAND …",
+            "what there is of images, whoever asks for them: pull, list, tag, save, load, remove",
+            nothing,
+            below=(*image.VERBS, *image_content.VERBS),
+        ),
+        Verb(
+            "network",
+            "COMMAND …",
+            "networks with who is on them; connect and disconnect",
+            nothing,
+            below=network.VERBS,
+        ),
+        *login.VERBS,
+    ),
     "the engine": (*system.VERBS, *doctor.VERBS),
 }
-VERBS: Mapping[str, Verb] = {verb.name: verb for verbs in GROUPS.values() for verb in verbs}
+VERBS: Mapping[str, Verb] = flattened(verb for verbs in GROUPS.values() for verb in verbs)
 LATER = (
-    *("diff", "commit", "export", "history", "rollback", "why", "image", "login", "logout", "df", "volume"),
-    *("network", "trace", "convert", "dump"),
+    *("diff", "commit", "export", "history", "rollback", "why", "volume", "trace", "convert", "dump"),
+    *("image push", "image build"),
 )

@@ -8,7 +8,9 @@ from resources.kinds import SUPPORTED
 
 _NAMES = "LADING_NO_START=1 lading get all -o name 2>/dev/null | sed -n 's|^container/||p; t; p'"
 """Containers by their bare names, everything else as kind/name. A key that is pressed starts no engine."""
-_OF_FILES = ("apply", "plan", "validate", "graph", "cp")
+_IMAGES = "LADING_NO_START=1 lading image ls -o name 2>/dev/null"
+_NETWORKS = "LADING_NO_START=1 lading get network -o name 2>/dev/null | sed 's|^network/||'"
+_OF_FILES = ("apply", "plan", "validate", "graph", "cp", "image import")
 
 
 def script(shell: str, verbs: Mapping[str, Verb]) -> str:
@@ -33,13 +35,23 @@ def _words(verb: Verb) -> str:
         return _kinds()
     if verb.name == "completion":
         return "bash zsh fish"
+    if verb.below:
+        return " ".join(below.name.rpartition(" ")[2] for below in verb.below)
+    if verb.name.startswith("image "):
+        return f"$({_IMAGES})" if verb.words[1] and verb.name not in _OF_FILES else ""
+    if verb.name.startswith("network "):
+        return f"$({_NETWORKS}; {_NAMES})" if verb.name.endswith("connect") else f"$({_NETWORKS})"
+    if verb.name in ("login", "logout"):
+        return ""
     return "" if not verb.words[1] or verb.name in _OF_FILES else f"$({_NAMES})"
 
 
 def _bash(verbs: Mapping[str, Verb]) -> str:
     cases = "".join(
-        f'    {name}) words="{" ".join(_spelt(verb.flags))} {_words(verb)}" ;;\n' for name, verb in verbs.items()
+        f'    "{name}") words="{" ".join(_spelt(verb.flags))} {_words(verb)}" ;;\n' for name, verb in verbs.items()
     )
+    groups = "|".join(name for name, verb in verbs.items() if verb.below)
+    first = " ".join(name for name in verbs if " " not in name)
     return f"""# lading completion for bash: source <(lading completion bash)
 _lading() {{
   local word=${{COMP_WORDS[COMP_CWORD]}} verb="" words="" i
@@ -48,11 +60,14 @@ _lading() {{
     case ${{COMP_WORDS[i]}} in
       -n | --namespace | --root | --run-root) ((i++)) ;;
       -*) ;;
-      *) verb=${{COMP_WORDS[i]}}; break ;;
+      *)
+        verb="$verb${{verb:+ }}${{COMP_WORDS[i]}}"
+        [[ $verb =~ ^({groups})$ ]] || break
+        ;;
     esac
   done
   case $verb in
-    "") words="{" ".join(verbs)}" ;;
+    "") words="{first}" ;;
 {cases}  esac
   words="$words {" ".join(_spelt(GLOBALS))}"
   [[ $word == -* || -z $verb ]] || words=$(printf '%s\\n' $words | grep -v '^-')
@@ -64,8 +79,10 @@ complete -o filenames -F _lading lading
 
 
 def _zsh(verbs: Mapping[str, Verb]) -> str:
-    listed = "\n".join(f"    {_quoted(f'{name}:{verb.summary}')}" for name, verb in verbs.items())
-    cases = "".join(f"    {name}) {_zsh_case(verb)} ;;\n" for name, verb in verbs.items())
+    first = {name: verb for name, verb in verbs.items() if " " not in name}
+    listed = "\n".join(f"    {_quoted(f'{name}:{verb.summary}')}" for name, verb in first.items())
+    cases = "".join(f"    {_quoted(name)}) {_zsh_case(verb)} ;;\n" for name, verb in verbs.items())
+    groups = "|".join(name for name, verb in verbs.items() if verb.below)
     return f"""#compdef lading
 # lading completion for zsh: source <(lading completion zsh)
 _lading() {{
@@ -74,6 +91,7 @@ _lading() {{
 {listed}
   )
   if (( CURRENT == 2 )); then _describe command verbs; return; fi
+  if (( CURRENT > 3 )) && [[ $verb == ({groups}) ]]; then verb="$verb ${{words[3]}}"; fi
   case $verb in
 {cases}  esac
   _files
@@ -91,12 +109,17 @@ def _zsh_case(verb: Verb) -> str:
 def _fish(verbs: Mapping[str, Verb]) -> str:
     lines = ["# lading completion for fish: lading completion fish | source"]
     for name, verb in verbs.items():
-        lines.append(f"complete -c lading -f -n __fish_use_subcommand -a {name} -d {_quoted(verb.summary)}")
-        when = f"-n '__fish_seen_subcommand_from {name}'"
+        group, _, last = name.rpartition(" ")
+        seen = [f"__fish_seen_subcommand_from {word}" for word in name.split()]
+        if not group:
+            lines.append(f"complete -c lading -f -n __fish_use_subcommand -a {name} -d {_quoted(verb.summary)}")
+        else:
+            lines.append(f"complete -c lading -f -n '{seen[0]}' -a {last} -d {_quoted(verb.summary)}")
+        when = f"-n '{'; and '.join(seen)}'"
         for flag in (flag for flag in verb.flags if not flag.later):
             lines.append(_fish_flag(flag, when))
         words = _words(verb).replace("$(", "(")
-        if words:
+        if words and not verb.below:
             lines.append(f"complete -c lading -f {when} -a {_quoted(words)}")
         if verb.name in _OF_FILES:
             lines.append(f"complete -c lading -F {when}")

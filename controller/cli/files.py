@@ -52,6 +52,7 @@ class Files:
             "variables": self._variables,
             "write": self._write,
             "receive": self._receive,
+            "ask": self._ask,
         }
 
     def answer(self, payload: bytes) -> None:
@@ -109,6 +110,11 @@ class Files:
 
     def _variables(self) -> None:
         self._begin(_in_frames(frames.pack(*(f"{name}={value}" for name, value in os.environ.items()))))
+
+    def _ask(self, question: str, hidden: str) -> None:
+        from controller.cli.asking import ask
+
+        self._say(ask(question, hidden=bool(hidden)))
 
     def _incoming(self) -> Iterator[bytes]:
         self._arriving = self._content()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from controller import lifecycle
-from controller.cli import waiting
+from controller.cli import showing, waiting
 from controller.cli.apply import WAIT
 from controller.cli.arguments import MANY, Flag, Verb
 from controller.cli.call import Call
@@ -61,7 +61,7 @@ def wait(call: Call) -> int:
             return code if isinstance(code, int) else UNKNOWN
         if deadline is not None and time.monotonic() >= deadline:
             call.note(f"lading: {item.ref} has not ended")
-            return waiting.NO_PROGRESS
+            return showing.NO_PROGRESS
         waiting.changes(call, revision, [item.key])
 
 

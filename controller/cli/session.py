@@ -12,7 +12,7 @@ from controller.cli.digests import Identity, KnownDigests
 from controller.cli.joining import Joined
 from controller.interface import Content, Stream
 from resources import errors
-from resources.errors import Cancelled, EngineError, ResourceExhausted
+from resources.errors import Cancelled, EngineError, InvalidArgument, ResourceExhausted
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NUMBER = re.compile(r"[0-9]{1,20}")
@@ -127,8 +127,13 @@ class RemoteSession:
         pairs = (frames.text(field).partition("=") for field in frames.unpack(bytes(data)))
         return {name: value for name, _, value in pairs}
 
-    def write(self, path: str, data: bytes) -> None:
-        self._push((data[at : at + frames.CHUNK] for at in range(0, len(data), frames.CHUNK)), "write", path)
+    def write(self, path: str, data: bytes | Iterator[bytes]) -> None:
+        self._push(iter([data]) if isinstance(data, bytes) else data, "write", path)
+
+    def ask(self, question: str, *, hidden: bool = False) -> str:
+        if not self.stdin_tty:
+            raise InvalidArgument("there is no terminal to ask on")
+        return "".join(map(frames.text, self._ask("ask", question, "hidden" if hidden else "")))
 
     def receive(self, path: str, chunks: Iterator[bytes], *, name: str = "") -> None:
         self._push(chunks, "receive", path, name)

@@ -72,7 +72,7 @@ def complete(call: Call) -> int:
 
 
 VERBS = (
-    Verb("help", "[COMMAND]", "explain a command, or name them all", help_, (), (0, 1)),
+    Verb("help", "[COMMAND …]", "explain a command, or name them all", help_, (), (0, 2)),
     Verb(
         "version",
         "",

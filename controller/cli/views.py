@@ -144,13 +144,32 @@ def _image(item: Object, status: Status, now: datetime) -> str:
 def _ports(item: Object, status: Status, now: datetime) -> str:
     del now
     reported = status.fields.get("ports")
-    if reported:
-        return _text(reported)
-    ports = (
-        f"{f'{port.address}:' if port.address else ''}{port.host or '*'}->{port.container}/{port.protocol}"
-        for port in item.effective.ports
-    )
-    return ",".join(ports)
+    if isinstance(reported, list | tuple) and reported:
+        return ",".join(_port(**port) for port in reported)
+    ports = item.effective.ports
+    return ",".join(_port(port.host or "*", port.container, port.protocol, port.address or "") for port in ports)
+
+
+def _port(host: int | str, container: int, protocol: str, address: str = "") -> str:
+    """As Docker shows it: `0.0.0.0:8080->80/tcp`."""
+    where = f"[{address}]:" if ":" in address else f"{address}:" if address else ""
+    return f"{where}{host}->{container}/{protocol}"
+
+
+def addresses(status: Status, network: str) -> Sequence[str]:
+    """Those a container reports of one of its networks."""
+    return tuple(endpoints(status).get(network, {}).get("addresses", ()))
+
+
+def endpoints(status: Status) -> Mapping[str, Mapping[str, Any]]:
+    """What a container reports of its networks, by name: addresses, interface, mac."""
+    found: Mapping[str, Mapping[str, Any]] = status.fields.get("networks") or {}
+    return found
+
+
+def _addresses(item: Object, status: Status, now: datetime) -> str:
+    del item, now
+    return ",".join(address for network in endpoints(status) for address in addresses(status, network))
 
 
 def _networks(item: Object, status: Status, now: datetime) -> str:
@@ -185,7 +204,14 @@ def _of_spec(name: str) -> Cell:
 
 
 def _subnets(item: Object, status: Status, now: datetime) -> str:
-    return ",".join(subnet.subnet for subnet in item.effective.subnets) or _field("subnets")(item, status, now)
+    del now
+    return ",".join(subnets(item, status))
+
+
+def subnets(item: Object, status: Status) -> Sequence[str]:
+    """Those a network has; those it is to have, where it does not say yet."""
+    reported = status.fields.get("subnets") or ()
+    return [one["subnet"] for one in reported] or [subnet.subnet for subnet in item.effective.subnets]
 
 
 def _keys(item: Object, status: Status, now: datetime) -> str:
@@ -214,7 +240,7 @@ _WIDE: Mapping[Kind, Sequence[tuple[str, Cell]]] = {
         ("PID", _field("pid")),
         ("IMAGE", _image),
         ("NETWORKS", _networks),
-        ("ADDRESSES", _field("addresses")),
+        ("ADDRESSES", _addresses),
         ("PORTS", _ports),
     ),
     Kind.IMAGE: (("DIGEST", _field("digest", "image")),),

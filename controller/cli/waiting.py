@@ -1,13 +1,11 @@
-"""Waiting until objects are as asked, and showing how it goes: lines in place on a terminal, plain lines or JSON elsewhere."""
+"""Waiting until objects are as asked."""
 
-import json
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from controller.cli.call import Call
-from controller.cli.clean import one_line
+from controller.cli.showing import DONE, NO_PROGRESS, Look, Progress, display
 from controller.interface import Backend
 from resources import errors
 from resources.errors import Cancelled, EngineError, FailedPrecondition, NotFound
@@ -15,7 +13,6 @@ from resources.kinds import Kind
 from resources.meta import Key, Ref, Status
 from resources.object import Object
 
-DONE, FAILED, NO_PROGRESS = 0, 1, 4
 _TICK = 0.5
 STANDING = 10.0
 """Seconds after which what fails again and again the same way is waited for no longer."""
@@ -29,19 +26,6 @@ _HOPELESS = {
 _AGAIN = "; it is tried again"
 _TRIED_AGAIN = (FailedPrecondition.reason, NotFound.reason)
 """What is so of the host or the image: it is tried again, and mends itself hardly ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How one object stands."""
-
-    ref: Ref
-    phase: str
-    message: str = ""
-    done: bool = False
-    failed: bool = False
-    tried_again: bool = False
-    """What failed is tried again, and again."""
 
 
 _OVER = ("Failed", "Completed", "Stopped")
@@ -59,12 +43,14 @@ def until_ready(backend: Backend, key: Key, ref: Ref, passing: Container[Key] = 
     status = backend.objects.status(key) or Status()
     ready = status.condition("Ready")
     message = "" if ready is None or ready.status == "True" else ready.message or ready.reason
+    on_the_way = Progress.of(status)
     if status.observed_generation < item.metadata.generation:
         return Look(ref, status.phase, message)
     if (status.ready or resting(item)) and backend.settled(key):
         return Look(ref, status.phase, done=True)
     over = status.phase in _OVER and not (status.ready or resting(item))
-    return Look(ref, status.phase, message, failed=over or _reason(status) in _HOPELESS, tried_again=_fails(status))
+    failed = over or _reason(status) in _HOPELESS
+    return Look(ref, status.phase, message, failed=failed, tried_again=_fails(status), progress=on_the_way)
 
 
 def until_settled(backend: Backend, key: Key, ref: Ref) -> Look:
@@ -111,21 +97,25 @@ def wait(call: Call, objects: Sequence[tuple[Key, Ref]], judge: Judge) -> int:
     """Wait for all; return DONE, FAILED or NO_PROGRESS. Raises: Cancelled, InvalidArgument."""
     patience = call.duration("timeout", "2m")
     backend = call.backend
-    show = _display(call)
+    show = display(call)
     looks: dict[Key, Look] = {}
     refs = dict(objects)
     changed: Iterable[Key] = refs
     progress = time.monotonic()
     seen: set[Look] = set()
+    furthest: dict[Key, int] = {}
     waiting = list(refs)
     given_up: set[Key] = set()
     while True:
         revision = backend.objects.revision()
         fresh = {key: judge(backend, key, refs[key]) for key in changed}
-        # What comes and goes again and again is no progress.
-        if not seen.issuperset(fresh.values()):
+        # What comes and goes again and again is no progress; more bytes than ever before are.
+        states = {replace(look, progress=None) for look in fresh.values()}
+        further = {key: look.progress.done for key, look in fresh.items() if look.progress}
+        if not seen.issuperset(states) or any(done > furthest.get(key, 0) for key, done in further.items()):
             progress = time.monotonic()
-        seen.update(fresh.values())
+        seen.update(states)
+        furthest |= {key: max(done, furthest.get(key, 0)) for key, done in further.items()}
         looks |= fresh
         still = time.monotonic() - progress
         given_up.update(key for key in waiting if still > min(STANDING, patience) and looks[key].tried_again)
@@ -184,102 +174,3 @@ def changes(call: Call, revision: int, keys: Container[Key]) -> set[Key]:
         if stopped():
             break
     return found
-
-
-class _Lines:
-    """One line a change."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._shown: dict[Ref, str] = {}
-
-    def update(self, looks: Iterable[Look]) -> None:
-        for look in looks:
-            text = described(look)
-            if self._shown.get(look.ref) != text:
-                self._shown[look.ref] = text
-                self._call.line(text)
-
-    def end(self, looks: Iterable[Look], code: int) -> int:
-        return _sum_up(self._call, list(looks), code)
-
-
-class _Json:
-    """One object a change, on a line of its own."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._shown: dict[Ref, Look] = {}
-
-    def update(self, looks: Iterable[Look]) -> None:
-        for look in looks:
-            if self._shown.get(look.ref) != look:
-                self._shown[look.ref] = look
-                line = {"event": "state", **naming(look.ref), "phase": look.phase, "message": look.message}
-                self._say({**line, "done": look.done, "failed": look.failed})
-
-    def end(self, looks: Iterable[Look], code: int) -> int:
-        code = _code(looks, code)
-        self._say({"event": "end", "ok": code == DONE, "timeout": code == NO_PROGRESS})
-        return code
-
-    def _say(self, value: dict[str, Any]) -> None:
-        self._call.session.out(json.dumps(value) + "\n")
-
-
-class _Screen:
-    """A line an object, changed in place; what is done scrolls away when there is not room for all."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._height = 0
-
-    def update(self, looks: Iterable[Look]) -> None:
-        session = self._call.session
-        room = max((session.rows or 24) - 2, 1)
-        ordered = list(looks)
-        if len(ordered) > room:
-            ordered.sort(key=lambda look: (look.done, look.failed))
-        lines = [_fitted(look, session.columns or 80, session.color) for look in ordered[:room]]
-        if len(ordered) > room:
-            left = sum(not look.done for look in ordered)
-            lines[-1] = f"\x1b[2K… {len(ordered) - room + 1} more; {left} of {len(ordered)} are not there yet"
-        up = f"\x1b[{self._height}A" if self._height else ""
-        session.out("\r" + up + "".join(f"{line}\n" for line in lines) + "\x1b[J")
-        self._height = len(lines)
-
-    def end(self, looks: Iterable[Look], code: int) -> int:
-        return _sum_up(self._call, list(looks), code)
-
-
-def _display(call: Call) -> "_Lines | _Json | _Screen":
-    if call.arguments.text("output") == "json":
-        return _Json(call)
-    return _Screen(call) if call.session.stdout_tty else _Lines(call)
-
-
-def _fitted(look: Look, columns: int, color: bool) -> str:
-    mark, shade = ("✗", "31") if look.failed else ("✓", "32") if look.done else ("·", "33")
-    text = described(look)[: columns - 3]
-    return f"\x1b[2K\x1b[{shade}m{mark}\x1b[0m {text}" if color else f"\x1b[2K{mark} {text}"
-
-
-def described(look: Look) -> str:
-    return one_line(f"{look.ref}  {look.phase}" + (f"  {look.message}" if look.message else ""))
-
-
-def naming(ref: Ref) -> dict[str, str]:
-    return {"kind": ref.kind, "namespace": ref.namespace, "name": ref.name}
-
-
-def _code(looks: Iterable[Look], code: int) -> int:
-    return FAILED if any(look.failed for look in looks) and code == DONE else code
-
-
-def _sum_up(call: Call, looks: list[Look], code: int) -> int:
-    for look in looks:
-        if look.failed:
-            call.note(f"lading: {look.ref} failed: {look.message or look.phase}")
-        elif code == NO_PROGRESS and not look.done:
-            call.note(f"lading: {look.ref} makes no progress: {look.message or look.phase}")
-    return _code(looks, code)

@@ -1,16 +1,20 @@
-"""Who holds which address, VNI or host port: a value has one holder, and a slot of a holder one value.
+"""Who holds which address, subnet or host port: a value has one holder, and a slot of a holder one value.
 
-A slot is what a value is held for (`endpoint/frontend`, `port/80/tcp`). What an object holds goes with it when it is
-removed; nothing else frees it, no stop and no reboot.
+A slot is what a value is held for (`ipv4`, `tcp:8080:`). What an object holds goes with it when it is removed; nothing
+else frees it, no stop and no reboot.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
-from controller.store.interface import Compare, Delete, Entry, Put, Store
-from controller.store.layout import allocation_key, dump, held_key, held_prefix, parts, pool_prefix
-from resources.errors import Conflict, ResourceExhausted
+from controller.store.interface import MAX_OPERATIONS, Compare, Delete, Entry, Put, Store
+from controller.store.layout import allocation_key, dump, held_key, held_prefix, parts
+from resources.errors import Conflict, InvalidArgument
+
+_WRITES_A_SLOT = 3
+"""The slot's own key, the value it gets and the one it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,45 +27,23 @@ class Allocations:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def allocate(self, uid: str, pool: str, slot: str, value: str) -> None:
-        """Give the slot exactly this value, instead of one it had. Raises: Conflict naming the holder."""
+    def hold(self, uid: str, pool: str, wanted: Mapping[str, str]) -> None:
+        """Give the holder just these values of the pool, by slot, and free what else of it it held: in one transaction, as
+        long as no more than 33 slots change. Raises: Conflict naming who has one of them."""
+        if len(set(wanted.values())) < len(wanted):
+            raise InvalidArgument(f"two slots of {uid[:12]} cannot have one value of {pool}")
         while True:
-            held = self._store.get(held_key(uid, pool, slot))
-            taken = self._store.get(allocation_key(pool, value))
-            if taken is not None:
-                holder = _holder(taken)
-                if holder != Holder(uid, slot):
-                    raise Conflict(f"{value} of {pool} is held by {holder.uid[:12]} for {holder.slot}")
+            held = self._entries(uid, pool)
+            changes = [slot for slot in sorted({*held, *wanted}) if _value(held.get(slot)) != wanted.get(slot)]
+            if not changes:
                 return
-            if self._give(uid, pool, slot, value, held):
-                return
-
-    def allocate_any(self, uid: str, pool: str, slot: str, candidates: Iterable[str]) -> str:
-        """The value the slot has already, or else the first of the candidates that is free.
-
-        Raises: ResourceExhausted.
-        """
-        rest = iter(candidates)
-        taken = self.taken(pool)
-        while True:
-            held = self._store.get(held_key(uid, pool, slot))
-            if held is not None:
-                return held.value.decode()
-            value = next((value for value in rest if value not in taken), None)
-            if value is None:
-                raise ResourceExhausted(f"nothing of {pool} is free", hint="free some, or give it more")
-            if self._give(uid, pool, slot, value, None):
-                return value
-
-    def release(self, uid: str, pool: str, slot: str) -> None:
-        """Of what is not held: fine."""
-        while True:
-            held = self._store.get(held_key(uid, pool, slot))
-            if held is None:
-                return
-            gone = [Delete(held.key), Delete(allocation_key(pool, held.value.decode()))]
-            if self._store.txn([Compare(held.key, held.mod_revision)], gone) is not None:
-                return
+            if len(changes) * _WRITES_A_SLOT <= MAX_OPERATIONS:
+                self._write(uid, pool, held, {slot: wanted.get(slot) for slot in changes})
+                continue
+            # In parts, and first what is freed, since another slot may want it.
+            freed = [slot for slot in changes if slot in held]
+            part = islice(freed or changes, MAX_OPERATIONS // _WRITES_A_SLOT)
+            self._write(uid, pool, held, {slot: None if freed else wanted[slot] for slot in part})
 
     def held(self, uid: str) -> Mapping[tuple[str, str], str]:
         """(pool, slot) -> value."""
@@ -71,16 +53,41 @@ class Allocations:
             found[pool, slot] = entry.value.decode()
         return found
 
-    def taken(self, pool: str) -> Mapping[str, Holder]:
-        return {parts(entry.key)[2]: _holder(entry) for entry in self._store.range(pool_prefix(pool))}
+    def taken(self, pool: str, prefix: str = "") -> Mapping[str, Holder]:
+        """By value; those that begin with `prefix`."""
+        return {parts(entry.key)[2]: _holder(entry) for entry in self._store.range(allocation_key(pool, prefix))}
 
-    def _give(self, uid: str, pool: str, slot: str, value: str, held: Entry | None) -> bool:
-        own, theirs = held_key(uid, pool, slot), allocation_key(pool, value)
-        compares = [Compare(own, 0 if held is None else held.mod_revision), Compare(theirs, 0)]
-        writes: list[Put | Delete] = [Put(own, value.encode()), Put(theirs, dump({"uid": uid, "slot": slot}))]
-        if held is not None:
-            writes.append(Delete(allocation_key(pool, held.value.decode())))
-        return self._store.txn(compares, writes) is not None
+    def _entries(self, uid: str, pool: str) -> dict[str, Entry]:
+        return {parts(entry.key)[3]: entry for entry in self._store.range(held_key(uid, pool, ""))}
+
+    def _write(self, uid: str, pool: str, held: Mapping[str, Entry], changes: Mapping[str, str | None]) -> None:
+        """Writes nothing when somebody else was quicker: it is read again then."""
+        compares: list[Compare] = []
+        writes: dict[str, Put | Delete] = {}
+        for slot in changes:
+            own = held_key(uid, pool, slot)
+            compares.append(Compare(own, held[slot].mod_revision if slot in held else 0))
+            if slot in held:
+                freed = allocation_key(pool, held[slot].value.decode())
+                writes |= {own: Delete(own), freed: Delete(freed)}
+        for slot, value in changes.items():
+            if value is None:
+                continue
+            own, theirs = held_key(uid, pool, slot), allocation_key(pool, value)
+            taken = self._store.get(theirs)
+            if taken is not None:
+                holder = _holder(taken)
+                if holder.uid != uid:
+                    raise Conflict(f"{value} of {pool} is held by {holder.uid[:12]} for {holder.slot}")
+                if holder.slot not in changes:
+                    return
+            compares.append(Compare(theirs, 0 if taken is None else taken.mod_revision))
+            writes |= {own: Put(own, value.encode()), theirs: Put(theirs, dump({"uid": uid, "slot": slot}))}
+        self._store.txn(compares, list(writes.values()))
+
+
+def _value(entry: Entry | None) -> str | None:
+    return None if entry is None else entry.value.decode()
 
 
 def _holder(entry: Entry) -> Holder:

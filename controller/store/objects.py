@@ -101,9 +101,16 @@ class ObjectStore:
                 self._publish(done.revision, self._view.replaced(written, revision=done.revision))
                 return done.revision
 
-    def edit(self, key: Key, change: Callable[[Object], Object]) -> Object:
+    def edit(
+        self,
+        key: Key,
+        change: Callable[[Object], Object],
+        *,
+        beside: Callable[[Object, Object], Sequence[Object]] | None = None,
+    ) -> Object:
         """Change one object, again on what is there by then if somebody else was quicker; one that comes out as it was is
-        not written. The generation is counted up when the effective spec changed.
+        not written. The generation is counted up when the effective spec changed. `beside` says what else is written with
+        it, from how it was and how it will be.
 
         Raises: NotFound, Conflict for a name that is taken, what `change` raises.
         """
@@ -116,11 +123,13 @@ class ObjectStore:
                 return before
             if after.effective != before.effective and after.metadata.generation == before.metadata.generation:
                 after = _metadata(after, generation=before.metadata.generation + 1)
+            others = beside(before, after) if beside else ()
             try:
-                self.commit([after])
+                self.commit([after, *others])
             except Conflict:
                 now = self.get(key)
-                if now is not None and now.metadata.resource_version == before.metadata.resource_version:
+                same = now is not None and now.metadata.resource_version == before.metadata.resource_version
+                if same and not others:
                     raise
                 continue
             return self.get(key) or after

@@ -1,24 +1,30 @@
 """The content store: blobs by digest in an OCI image layout that other tools can read.
 
-`root` holds oci-layout, index.json (drivers.images.names), blobs/sha256/, and ingest/ for what is not verified yet.
+`root` holds oci-layout, index.json (drivers.images.names), blobs/sha256/, and ingest/ for what is not verified yet:
+what is being stored under a random name, what is being fetched as `sha256-<hex>.part`.
 """
 
-import errno
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from drivers.images.digest import checked, is_digest
 from drivers.images.interface import Descriptor, Progress
+from drivers.images.partial import Partial, storage_error
 from drivers.images.streams import CHUNK
 from drivers.kernel.durable import sync_directory, write_durable
 from resources.errors import DataLoss, InvalidArgument, NotFound, ResourceExhausted
 
+_PART = ".part"
+_MAX_PARTIALS = 64
+_MAX_PARTIAL_BYTES = 64 << 30
+_PARTIAL_AGE = 86_400.0
 _LAYOUT = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
 
 
@@ -76,11 +82,7 @@ class LayoutContentStore:
                 os.rename(temporary, target)
                 sync_directory(self._blobs)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
-                raise ResourceExhausted(
-                    f"no room for the content: {error.strerror}", hint="`lading image prune`"
-                ) from error
-            raise DataLoss(f"cannot store the content: {error.strerror}") from error
+            raise storage_error(error) from error
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
@@ -96,11 +98,60 @@ class LayoutContentStore:
                 yield found
 
     def cleanup(self) -> int:
-        left = os.listdir(self._ingest)
+        kept = set(self._fresh())
+        left = [name for name in os.listdir(self._ingest) if name not in kept]
         for name in left:
             with suppress(FileNotFoundError):
                 (self._ingest / name).unlink()
         return len(left)
+
+    def partial(self, expected: Descriptor, check: Callable[[], None]) -> Partial:
+        """Go on with a blob that is being fetched, or begin it. Nobody sees it before it is committed.
+
+        `check` is called now and then while what is there already is hashed. Raises: Unavailable when another process
+        is fetching it, ResourceExhausted, DataLoss.
+        """
+        try:
+            return Partial(self._partial_path(expected.digest), self.path(expected.digest), expected, check)
+        except OSError as error:
+            raise storage_error(error) from error
+
+    def partials(self) -> dict[str, int]:
+        """How much of blobs that are being fetched is there, by digest."""
+        found = {}
+        for name in os.listdir(self._ingest):
+            digest = name.removesuffix(_PART).replace("-", ":", 1)
+            if name.endswith(_PART) and is_digest(digest):
+                with suppress(FileNotFoundError):
+                    found[digest] = (self._ingest / name).stat().st_size
+        return found
+
+    def drop_partials(self, keep: Collection[str] = ()) -> int:
+        """Delete what has come of blobs that are not in `keep`; return the bytes."""
+        freed = 0
+        for digest, size in self.partials().items():
+            if digest not in keep:
+                self._partial_path(digest).unlink(missing_ok=True)
+                freed += size
+        return freed
+
+    def free(self) -> int:
+        """Bytes there is room for."""
+        found = os.statvfs(self._blobs)
+        return found.f_bavail * found.f_frsize
+
+    def _partial_path(self, digest: str) -> Path:
+        return self._ingest / f"{checked(digest).replace(':', '-')}{_PART}"
+
+    def _fresh(self) -> Iterator[str]:
+        """The files of partials that are worth going on with, the newest first, up to a bound."""
+        now, total = time.time(), 0
+        found = [self._partial_path(digest) for digest in self.partials()]
+        states = sorted(((path.stat(), path.name) for path in found), key=lambda item: item[0].st_mtime, reverse=True)
+        for state, name in states[:_MAX_PARTIALS]:
+            total += state.st_size
+            if abs(now - state.st_mtime) < _PARTIAL_AGE and total <= _MAX_PARTIAL_BYTES:
+                yield name
 
     def path(self, digest: str) -> Path:
         return self._blobs / checked(digest).removeprefix("sha256:")

@@ -1,18 +1,23 @@
-"""An in-memory twin of `Images`: an archive is whatever image was planted under its file name."""
+"""An in-memory twin of `Images`: an archive is whatever image was planted under its file name, and the registries are
+what was published to them.
+"""
 
 import io
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from drivers.images.digest import chain_id, chain_ids, checked, of_bytes
-from drivers.images.interface import ContentStore, Descriptor, Image, ImageConfig, ImageStore, Progress
-from drivers.images.manifest import OCI_LAYER, OCI_MANIFEST
+from drivers.images.interface import ContentStore, Credentials, Descriptor, Image, ImageConfig, ImageStore, Progress
+from drivers.images.manifest import OCI_INDEX, OCI_LAYER, OCI_MANIFEST
+from drivers.images.manifest import platform as parse_platform
 from drivers.images.pruning import prune
+from drivers.images.reference import parse
 from drivers.snapshots.fake import FakeSnapshotter
 from drivers.snapshots.interface import Snapshotter
-from resources.errors import DataLoss, InvalidArgument, NotFound, ResourceExhausted
+from resources.errors import DataLoss, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted
 
 
 class FakeContentStore:
@@ -78,12 +83,27 @@ class FakeImageStore:
         return sorted(self._names.items(), key=lambda item: item[0])
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An image as it lies in a registry: one for each platform, and what the tag points at."""
+
+    target: Descriptor
+    images: Mapping[str, tuple[Image, Mapping[str, bytes]]]
+    """By platform: the image, and its blobs by digest."""
+    credentials: Credentials | None
+
+
 class FakeImages:
     def __init__(self, snapshotter: Snapshotter | None = None) -> None:
         self.snapshotter: Snapshotter = snapshotter or FakeSnapshotter()
         self.planted: dict[str, tuple[ImageConfig, tuple[bytes, ...], tuple[str, ...]]] = {}
         self.unpacks = 0
         """How many layers were unpacked."""
+        self.resolves = self.pulls = self.fetches = 0
+        """How often a registry was asked what a reference points at, an image was pulled, a blob was fetched."""
+        self.abandoned: list[str] = []
+        self._published: dict[str, Published] = {}
+        self._registry_error: Exception | None = None
         self._content = FakeContentStore()
         self._names = FakeImageStore()
         self._images: dict[str, Image] = {}
@@ -98,6 +118,97 @@ class FakeImages:
     ) -> None:
         """Have every import of a file of this name give an image of that config and those layers."""
         self.planted[source] = (config or ImageConfig(), tuple(layers), tuple(names))
+
+    def publish(
+        self,
+        reference: str,
+        config: ImageConfig | None = None,
+        layers: Sequence[bytes] = (b"layer",),
+        platforms: Sequence[str] = ("linux/amd64",),
+        credentials: Credentials | None = None,
+    ) -> Descriptor:
+        """Put an image into its registry, under a tag (again: the tag moves) and under its digests; return what the tag
+        points at. With `credentials` only those may read it."""
+        parsed = parse(reference)
+        made = FakeImages()
+        images = {}
+        for one in platforms:
+            image = made._make(config or ImageConfig(), layers, (), one, None)
+            images[one] = (image, {blob: made._content.blobs[blob] for blob in _blobs(image)})
+        target = images[platforms[0]][0].manifest
+        if len(images) > 1:
+            index = ",".join(image.id for image, _ in images.values()).encode()
+            target = Descriptor(OCI_INDEX, of_bytes(index), len(index))
+        published = Published(target, images, credentials)
+        self._published[str(parsed)] = published
+        self._published[f"{parsed.name}@{target.digest}"] = published
+        for one, (image, blobs) in images.items():
+            alone = Published(image.manifest, {one: (image, blobs)}, credentials)
+            self._published.setdefault(f"{parsed.name}@{image.id}", alone)
+        return target
+
+    def unpublish(self, reference: str) -> None:
+        """Take a tag out of its registry."""
+        del self._published[str(parse(reference))]
+
+    def registry_fails(self, error: Exception | None) -> None:
+        """From now on asking any registry raises this; None: no more."""
+        self._registry_error = error
+
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str,
+        credentials: Credentials | None = None,
+        progress: Progress | None = None,
+    ) -> Image:
+        self.pulls += 1
+        wanted, digest = parse_platform(platform), parse(reference).digest
+        if progress:
+            progress("resolve", 0, 0)
+        here = self.image(digest) if digest else None
+        if here and parse_platform(here.platform).matches(wanted):
+            return replace(here, resolved=digest)
+        published = self._ask(reference, credentials)
+        found = next((one for one in published.images if parse_platform(one).matches(wanted)), None)
+        if found is None:
+            there = ", ".join(sorted(published.images))
+            raise InvalidArgument(f"{reference} has no image for {platform}", hint=f"there are {there}")
+        image, blobs = published.images[found]
+        layers = {layer.digest for layer in image.layers}
+        for digest, data in blobs.items():
+            if self._content.info(digest) is None:
+                self.fetches += 1
+                if progress and digest in layers:
+                    progress(digest, len(data), len(data))
+                self._content.ingest(io.BytesIO(data), Descriptor("", digest, len(data)))
+        self._images[image.id] = image
+        return replace(image, resolved=published.target.digest)
+
+    def resolve(
+        self, reference: str, *, credentials: Credentials | None = None, progress: Progress | None = None
+    ) -> Descriptor:
+        self.resolves += 1
+        if progress:
+            progress("resolve", 0, 0)
+        return self._ask(reference, credentials).target
+
+    def abandon(self, reference: str) -> None:
+        self.abandoned.append(str(parse(reference)))
+
+    def _ask(self, reference: str, credentials: Credentials | None) -> Published:
+        parsed = parse(reference)
+        if self._registry_error:
+            raise self._registry_error
+        # A tag beside a digest says nothing: the digest decides.
+        wanted = f"{parsed.name}@{parsed.digest}" if parsed.digest else str(parsed)
+        published = self._published.get(wanted)
+        if published is None:
+            raise NotFound(f"{parsed.domain} has no image {parsed}", hint="check the name and the tag")
+        if published.credentials and published.credentials != credentials:
+            raise PermissionDenied(f"{parsed} may not be read", hint=f"`lading login {parsed.domain}`")
+        return published
 
     def import_archive(self, source: Path, *, platform: str, progress: Progress | None = None) -> Sequence[Image]:
         if source.name not in self.planted:
@@ -173,7 +284,7 @@ class FakeImages:
             config_digest=config_blob.digest,
         )
         self._images[image.id] = image
-        return Image(**{**{f: getattr(image, f) for f in image.__dataclass_fields__}, "names_in": names})
+        return replace(image, names_in=names)
 
 
 def _blobs(image: Image) -> Sequence[str]:

@@ -24,7 +24,7 @@ from drivers.images.tar import TarReader
 from drivers.images.treepath import clean
 from resources.errors import InvalidArgument
 
-_CONTAINERD_NAME = "io.containerd.image.name"
+CONTAINERD_NAME = "io.containerd.image.name"
 
 
 def manifests(
@@ -100,8 +100,9 @@ def _from_layout(
             content.read(manifest.config.digest, limits.max_config), f"config {manifest.config.digest}", limits
         )
         if config.platform.matches(wanted):
-            names = (entry.annotations.get(_CONTAINERD_NAME), entry.annotations.get(REF_NAME))
-            yield Descriptor(entry.media_type, entry.digest, len(data)), tuple(dict.fromkeys(filter(None, names)))
+            # Beside a whole name the other is its tag alone.
+            name = entry.annotations.get(CONTAINERD_NAME) or entry.annotations.get(REF_NAME)
+            yield Descriptor(entry.media_type, entry.digest, len(data)), (name,) if name else ()
 
 
 def _check_size(archive: Archive, blob: Descriptor) -> None:

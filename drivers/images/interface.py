@@ -72,6 +72,21 @@ class Image:
     """Docker's image ID."""
     names_in: tuple[str, ...] = field(default=(), compare=False)
     """What the archive it came from calls it, as written there: hostile text. () from `Images.image`."""
+    resolved: str = field(default="", compare=False)
+    """Digest of what the reference pointed at when it was pulled: this manifest, or the index it was chosen from, as
+    `Images.resolve` gives it. "" from everything but `Images.pull`."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """What a user proves themselves with at one registry: a name and password, or an identity token. Never shown."""
+
+    username: str = ""
+    password: str = ""
+    identity_token: str = ""
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
 
 
 Progress = Callable[[str, int, int], None]
@@ -109,7 +124,7 @@ class ContentStore(Protocol):
         """Every blob, in no order."""
 
     def cleanup(self) -> int:
-        """Delete what unfinished ingests left; return how many."""
+        """Delete what unfinished ingests left, but for what a pull can go on with; return how many."""
 
 
 class ImageStore(Protocol):
@@ -146,6 +161,46 @@ class Images(Protocol):
     def import_rootfs(self, source: Path, *, platform: str, progress: Progress | None = None) -> Image:
         """Make an image of one layer with an empty config out of a tar of a root file system (plain, gzip, zstd)."""
 
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str,
+        credentials: Credentials | None = None,
+        progress: Progress | None = None,
+    ) -> Image:
+        """Fetch what is missing of an image from its registry, and return it; it is not named (names are the caller's).
+
+        `reference` is normalised. A tag is looked at once: everything after that is fetched by digest, and verified
+        before it can be seen. `credentials` are for the registry of the reference alone; without, the credential store
+        is asked. `progress` is called from the caller's thread: with "resolve" while the manifests are read, then with
+        the digest of each blob being fetched; what it raises ends the pull within a second.
+
+        A blob wanted by several pulls is fetched once. What an error, a cancellation or kill -9 interrupts is kept for
+        a day, also from `prune`, and the next pull of the reference goes on there; see `abandon`.
+
+        Raises: InvalidArgument (malformed reference or documents, an artifact, nothing for the platform; says what
+        there is), NotFound (no such image), PermissionDenied (login missing or refused), Unavailable (the registry does
+        not answer, or asks to wait: says until when), DataLoss (content that does not verify; nothing of it is kept),
+        ResourceExhausted (limits or space: says how much is needed), Unsupported (a format of before 2016; no
+        registries are set up), Cancelled. Takes long: run it as a job.
+        """
+
+    def resolve(
+        self, reference: str, *, credentials: Credentials | None = None, progress: Progress | None = None
+    ) -> Descriptor:
+        """Ask the registry what the reference points at now: a manifest or an index. Nothing is fetched or kept.
+
+        It may wait for the registry, for minutes: no `act` calls it, a job does. `progress` is called with "resolve"
+        meanwhile, as by `pull`. Raises: as `pull`.
+        """
+
+    def abandon(self, reference: str) -> None:
+        """Drop what unfinished pulls of the reference left behind: nobody wants it any more. Nothing there is fine.
+
+        A pull of it that still runs is not disturbed. Complete blobs go at the next `prune`.
+        """
+
     def image(self, digest: str) -> Image | None:
         """Read an image by the digest of its manifest; None when a blob of it is missing.
 
@@ -167,12 +222,15 @@ class Images(Protocol):
         """
 
     def prune(self, keep: Sequence[str]) -> int:
-        """Delete blobs and snapshots that no image in `keep` (manifest digests) and no active snapshot needs, and names
-        of what is deleted; return the bytes freed.
+        """Delete blobs and snapshots that no image in `keep` (manifest digests), no active snapshot and no unfinished
+        pull of the last day needs, and names of what is deleted; return the bytes freed.
 
-        Compute `keep` when no import of yours is between its end and your record of it. Raises: Unavailable while
+        Compute `keep` when no import or pull of yours is between its end and your record of it. Raises: Unavailable while
         something is imported or unpacked.
         """
 
     def cleanup(self) -> int:
-        """Delete what a killed engine left half done; return how many. To be called before anything else is."""
+        """Delete what a killed engine left half done; return how many. To be called before anything else is.
+
+        Half-fetched blobs that the next pull can go on with stay, for a day.
+        """

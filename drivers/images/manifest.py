@@ -14,11 +14,9 @@ from resources.errors import InvalidArgument
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
-_MANIFESTS = (OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
-_INDEXES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFESTS = (OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
+INDEXES = (OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
 _CONFIGS = (OCI_CONFIG, "application/vnd.docker.container.image.v1+json")
 _LAYERS = {
     OCI_LAYER: PLAIN,
@@ -97,7 +95,7 @@ def descriptor(value: Any, what: str) -> Descriptor:
 
 def parse_manifest(data: bytes, what: str, limits: Limits = DEFAULT) -> Manifest:
     """Raises: InvalidArgument, also for a document that two readers could take for different things."""
-    document = _document(data, what, limits, _MANIFESTS)
+    document = _document(data, what, limits, MANIFESTS)
     if "manifests" in document or "fsLayers" in document:
         raise InvalidArgument(f"{what} is a manifest and something else at once")
     config = descriptor(document.get("config"), f"{what}: config")
@@ -116,7 +114,7 @@ def parse_manifest(data: bytes, what: str, limits: Limits = DEFAULT) -> Manifest
 
 
 def parse_index(data: bytes, what: str, limits: Limits = DEFAULT) -> Sequence[tuple[Descriptor, Platform | None]]:
-    document = _document(data, what, limits, _INDEXES)
+    document = _document(data, what, limits, INDEXES)
     manifests = document.get("manifests")
     if "layers" in document or "config" in document or "fsLayers" in document:
         raise InvalidArgument(f"{what} is an index and something else at once")
@@ -129,13 +127,17 @@ def parse_index(data: bytes, what: str, limits: Limits = DEFAULT) -> Sequence[tu
 
 
 def choose(
-    index: bytes, wanted: Platform, read: Callable[[Descriptor], bytes | None], limits: Limits = DEFAULT
+    index: bytes,
+    wanted: Platform,
+    read: Callable[[Descriptor], bytes | None],
+    limits: Limits = DEFAULT,
+    what: str = "index.json",
 ) -> Iterator[tuple[Descriptor, bool]]:
     """The manifests of an index, and of indexes in it, that may be of the platform; first match within each nested one.
 
     The second value tells whether the index said so; else only the config can tell. `read` returns a blob or None.
     """
-    yield from _choose(index, wanted, read, limits, 1, "index.json")
+    yield from _choose(index, wanted, read, limits, 1, what)
 
 
 def _choose(
@@ -149,14 +151,14 @@ def _choose(
     if depth > limits.max_index_depth:
         raise InvalidArgument(f"{what}: indexes nested deeper than {limits.max_index_depth}")
     for entry, stated in parse_index(index, what, limits):
-        if entry.media_type in _INDEXES:
+        if entry.media_type in INDEXES:
             nested = read(entry)
             if nested is not None:
                 found = next(_choose(nested, wanted, read, limits, depth + 1, entry.digest), None)
                 if found:
                     names = {**found[0].annotations, **entry.annotations}
                     yield Descriptor(found[0].media_type, found[0].digest, found[0].size, names), found[1]
-        elif entry.media_type in _MANIFESTS and (stated is None or stated.matches(wanted)):
+        elif entry.media_type in MANIFESTS and (stated is None or stated.matches(wanted)):
             yield entry, stated is not None
 
 

@@ -1,16 +1,22 @@
 """What may go from the content store and the snapshots: everything that neither an image to keep nor a container needs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from drivers.images.digest import chain_ids
 from drivers.images.interface import ContentStore, Image, ImageStore
 from drivers.snapshots.interface import SnapshotInfo, SnapshotKind, Snapshotter
 
 
-def prune(images: Iterable[Image], content: ContentStore, names: ImageStore, snapshotter: Snapshotter) -> int:
-    """Delete what none of `images` and no active snapshot needs; return the bytes freed."""
+def prune(
+    images: Iterable[Image],
+    content: ContentStore,
+    names: ImageStore,
+    snapshotter: Snapshotter,
+    leased: Collection[str] = (),
+) -> int:
+    """Delete what none of `images`, no active snapshot and none of the `leased` blobs needs; return the bytes freed."""
     kept = list(images)
-    blobs = {image.id for image in kept}
+    blobs = {*leased, *(image.id for image in kept)}
     chains: set[str] = set()
     for image in kept:
         blobs.add(image.config_digest)

@@ -1,6 +1,7 @@
-"""The image driver: content, names, import and unpacking put together.
+"""The image driver: content, names, import, pull and unpacking put together.
 
-`root` is the OCI image layout itself; root/lock is shared by imports and unpacks, and taken whole by prune.
+`root` is the OCI image layout itself; root/lock is shared by imports and unpacks, and taken whole by prune. A pull may
+last for hours and does not keep prune away: what it needs is under a lease (root/leases/).
 """
 
 import fcntl
@@ -15,18 +16,28 @@ from drivers.images.archive import Archive, read_archive
 from drivers.images.config import parse_config
 from drivers.images.content import LayoutContentStore
 from drivers.images.digest import chain_id, checked
-from drivers.images.interface import ContentStore, Descriptor, Image, ImageStore, Progress
+from drivers.images.interface import ContentStore, Credentials, Descriptor, Image, ImageStore, Progress
+from drivers.images.leases import Leases
 from drivers.images.limits import DEFAULT, Limits
-from drivers.images.manifest import parse_manifest
+from drivers.images.manifest import Platform, parse_manifest
 from drivers.images.manifest import platform as parse_platform
 from drivers.images.names import IndexImageStore
+from drivers.images.reference import parse
+from drivers.images.registry.client import RegistryClient
+from drivers.images.registry.pull import RESOLVE, Pulled, Puller
 from drivers.images.unpack import Unpacker
 from drivers.snapshots.interface import Snapshotter
-from resources.errors import DataLoss, InvalidArgument, Unavailable
+from resources.errors import DataLoss, InvalidArgument, Unavailable, Unsupported
 
 
 class ImageDriver:
-    def __init__(self, root: Path, snapshotter: Snapshotter, limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self,
+        root: Path,
+        snapshotter: Snapshotter,
+        limits: Limits = DEFAULT,
+        registries: RegistryClient | None = None,
+    ) -> None:
         self._content = LayoutContentStore(root)
         self._names = IndexImageStore(root)
         self._snapshotter = snapshotter
@@ -35,6 +46,8 @@ class ImageDriver:
         self._lock_path = root / "lock"
         self._imports = threading.Lock()
         self._running = self._started = 0
+        self._leases = Leases(root)
+        self._puller = Puller(registries, self._content, self._leases, limits, self._shared) if registries else None
 
     def import_archive(self, source: Path, *, platform: str, progress: Progress | None = None) -> Sequence[Image]:
         return self._import_archive(source, platform, progress, layout_only=False)
@@ -58,6 +71,36 @@ class ImageDriver:
             image = self._complete(target.digest)
             kept.update(_blobs(image))
         return image
+
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str,
+        credentials: Credentials | None = None,
+        progress: Progress | None = None,
+    ) -> Image:
+        wanted, parsed = parse_platform(platform), parse(reference)
+        if progress:
+            progress(RESOLVE, 0, 0)
+        if parsed.digest and (here := self._whole(parsed.digest, wanted)):
+            return replace(here, resolved=parsed.digest)
+
+        def finish(pulled: Pulled) -> Image:
+            return replace(self._complete(pulled.manifest.digest), resolved=pulled.resolved)
+
+        with self._counted():
+            return self._registries().pull(parsed, wanted, credentials, progress, finish)
+
+    def resolve(
+        self, reference: str, *, credentials: Credentials | None = None, progress: Progress | None = None
+    ) -> Descriptor:
+        return self._registries().resolve(parse(reference), credentials, progress)
+
+    def abandon(self, reference: str) -> None:
+        self._leases.abandon(str(parse(reference)))
+        with self._leases.settled() as held:
+            self._content.drop_partials(keep=held)
 
     def image(self, digest: str) -> Image | None:
         checked(digest)
@@ -105,10 +148,25 @@ class ImageDriver:
             except BlockingIOError:
                 raise Unavailable("images are being imported or unpacked", hint="it is tried again") from None
             images = [image for digest in keep if (image := self.image(digest))]
-            return pruning.prune(images, self._content, self._names, self._snapshotter)
+            with self._leases.settled() as leased:
+                freed = self._content.drop_partials(keep=leased)
+            return freed + pruning.prune(images, self._content, self._names, self._snapshotter, leased)
 
     def cleanup(self) -> int:
         return self._content.cleanup() + self._unpacker.cleanup()
+
+    def _registries(self) -> Puller:
+        if self._puller is None:
+            raise Unsupported("no registries are set up here")
+        return self._puller
+
+    def _whole(self, digest: str, wanted: Platform) -> Image | None:
+        """The image by the digest of its manifest, when nothing of it has to be fetched."""
+        try:
+            image = self.image(digest)
+        except InvalidArgument:
+            return None
+        return image if image and parse_platform(image.platform).matches(wanted) else None
 
     def _import_archive(
         self, source: Path, platform: str, progress: Progress | None, *, layout_only: bool
@@ -135,7 +193,7 @@ class ImageDriver:
     def _complete(self, digest: str) -> Image:
         image = self.image(digest)
         if image is None:
-            raise DataLoss(f"the image {digest} was imported, but its content is gone", hint="import it again")
+            raise DataLoss(f"the image {digest} was here, but its content is gone", hint="import or pull it again")
         return image
 
     @contextmanager
@@ -150,23 +208,31 @@ class ImageDriver:
 
         Only where no other import ran meanwhile: it might want the same blobs. Then they are left to `prune`.
         """
-        with self._shared():
-            with self._imports:
-                alone = self._running == 0
-                self._running += 1
-                self._started += 1
-                mine = self._started
+        with self._shared(), self._counted() as alone:
             before = {blob.digest for blob in self._content.walk()}
             wanted: set[str] = set()
             try:
                 yield wanted
             finally:
                 with self._imports:
-                    self._running -= 1
-                    if alone and self._started == mine:
+                    if alone():
                         for blob in list(self._content.walk()):
                             if blob.digest not in before and blob.digest not in wanted:
                                 self._content.delete(blob.digest)
+
+    @contextmanager
+    def _counted(self) -> Iterator[Callable[[], bool]]:
+        """For whatever brings blobs. What it yields tells, under the lock, whether nothing else that does ran since."""
+        with self._imports:
+            first = self._running == 0
+            self._running += 1
+            self._started += 1
+            mine = self._started
+        try:
+            yield lambda: first and self._started == mine
+        finally:
+            with self._imports:
+                self._running -= 1
 
 
 def _blobs(image: Image) -> set[str]:

@@ -33,6 +33,13 @@ def read_small(path: str) -> bytes | None:
     return b"".join(parts)
 
 
+def in_group(pid: int, path: str) -> bool:
+    """Whether the process is in this cgroup, or in one below it, of any hierarchy."""
+    lines = (read_small(f"/proc/{pid}/cgroup") or b"").decode(errors="surrogateescape").splitlines()
+    groups = (line.split(":", 2)[-1] for line in lines)
+    return any(group == path or group.startswith(f"{path}/") for group in groups)
+
+
 def start_time(pid: int) -> int | None:
     """Field 22 of /proc/PID/stat, clock ticks since boot; None when there is no such process, or only its zombie."""
     text = read_small(f"/proc/{pid}/stat")

@@ -61,7 +61,8 @@ def _hosts(files: SandboxFiles, host: HostFiles) -> bytes:
         own = _read(host.hosts) or _LOCAL.encode()
         return own + (b"" if own.endswith(b"\n") else b"\n") + extra
     # Programs look up their own name; without an address of its own the container is reached on loopback.
-    return _LOCAL.encode() + f"127.0.0.1\t{files.hostname}\n".encode() + extra
+    addresses = [_address(address) for address in files.addresses] or ["127.0.0.1"]
+    return _LOCAL.encode() + "".join(f"{address}\t{files.hostname}\n" for address in addresses).encode() + extra
 
 
 def _resolv_conf(files: SandboxFiles, host: HostFiles) -> bytes:

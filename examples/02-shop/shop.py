@@ -89,7 +89,7 @@ class Shop(BaseHTTPRequestHandler):
 
 def main():
     query(SCHEMA)
-    server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["LISTEN"])), Shop)
+    server = ThreadingHTTPServer(("", int(os.environ["LISTEN"])), Shop)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print(f"listening on port {os.environ['LISTEN']}", flush=True)
     server.serve_forever()

@@ -48,6 +48,7 @@ from reconcilers.container.actions import (
 from reconcilers.container.binds import check_bind
 from reconcilers.container.drivers import ContainerDrivers
 from reconcilers.container.model import IO, PROBES, copy_up_job, key_of, probe_job
+from reconcilers.container.network_act import NetworkActs
 from reconcilers.container.ocispec import Resolved, oci_spec
 from reconcilers.container.probe import probe
 from reconcilers.container.values import content_of, environment_of
@@ -61,6 +62,7 @@ class Actor:
         self._filling: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         """One filler a volume: two containers that share a new one copy once."""
         self._simple: Mapping[type[Any], Callable[[Any], object]] = {
+            **NetworkActs(drivers).acts,
             CreateTask: self._create_task,
             StartTask: self._start_task,
             SignalTask: self._signal,

@@ -10,6 +10,7 @@ from drivers.images.interface import ImageConfig
 from drivers.network.interface import SandboxFiles
 from drivers.runtime.interface import Limits, LogConfig
 from drivers.volumes.interface import VolumeConfig
+from reconcilers.container.network_actions import NetworkAction
 from resources.container import ContainerSpec
 from resources.container_parts import Health
 from resources.secret import Sealed
@@ -365,4 +366,5 @@ ContainerAction = (
     | RemoveSnapshot
     | DropSandbox
     | ForgetJob
+    | NetworkAction
 )

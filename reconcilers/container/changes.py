@@ -43,7 +43,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldChange
     if not old:
         return ()
     before = old["spec"] if old["spec"] == new["spec"] else _normalised(old["spec"])
-    return (*_metadata(old, new), *_spec(before, new["spec"], old, new), *_content(old, new))
+    spec = _spec(before, new["spec"], old, new)
+    return (*_metadata(old, new), *spec, *_endpoints(old, new), *_content(old, new))
 
 
 def worst(found: Sequence[FieldChange]) -> ChangeKind:
@@ -74,10 +75,7 @@ def _spec(
         for path, was, now in _walk(name, before.get(name), after.get(name)):
             hot = any(path == field or path.startswith((f"{field}.", f"{field}[")) for field in _HOT)
             yield FieldChange(f"spec.{path}", was, now, ChangeKind.HOT if hot else ChangeKind.RECREATE)
-    if before["networks"] != after["networks"]:
-        same = _mode(before["networks"]) == _mode(after["networks"])
-        kind = ChangeKind.HOT if same else ChangeKind.RECREATE
-        yield FieldChange("spec.networks", before["networks"], after["networks"], kind)
+    yield from _networks(before["networks"], after["networks"])
     yield from _mounts(before["mounts"], after["mounts"])
     if old["state"] != new["state"]:
         quiet = {old["state"], new["state"]} <= {"running", "paused"}
@@ -95,6 +93,38 @@ def _image(before: Any, after: Any, old: Mapping[str, Any], new: Mapping[str, An
         yield FieldChange("spec.image", old.get("image"), new["image"], ChangeKind.RECREATE)
     if old["overrides"] != new["overrides"] and before == after:
         yield FieldChange("spec.image.config", old["overrides"], new["overrides"], ChangeKind.RECREATE)
+
+
+def _networks(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Iterator[FieldChange]:
+    """Compared by name: the order they are written in is no difference, but where the default route moves with it."""
+    if _mode(before) != _mode(after):
+        yield FieldChange("spec.networks", before, after, ChangeKind.RECREATE)
+        return
+    was = {one.get("name"): (number, one) for number, one in enumerate(before)}
+    now = {one.get("name"): (number, one) for number, one in enumerate(after)}
+    for name in was.keys() - now.keys():
+        yield FieldChange(join("spec.networks", was[name][0]), was[name][1], None, ChangeKind.HOT)
+    for name, (number, one) in now.items():
+        path = join("spec.networks", number)
+        if name not in was:
+            yield FieldChange(path, None, one, ChangeKind.HOT)
+            continue
+        for inner, old, new in _walk(path, was[name][1], one):
+            yield FieldChange(inner, old, new, ChangeKind.HOT)
+
+
+def _endpoints(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[FieldChange]:
+    """What comes of the networks, and of the order they are written in; what the spec says of one itself is told there."""
+    before, after = old.get("endpoints", {}), new["endpoints"]
+    said = [{one.get("name"): one for one in spec["networks"]} for spec in (old["spec"], new["spec"])]
+    edited = any(said[0].get(name) != said[1].get(name) for name in {*said[0], *said[1]})
+    for name in sorted(before.keys() & after.keys()):
+        if said[0].get(name) != said[1].get(name):
+            continue
+        for field in sorted(after[name].keys() - {"network", "driver"}):
+            was, now = before[name].get(field), after[name][field]
+            if was != now and not (edited and field == "defaultRoute"):
+                yield FieldChange(join(join("endpoint", name), field), was, now, ChangeKind.HOT)
 
 
 def _mode(networks: Sequence[Mapping[str, Any]]) -> str:
@@ -141,7 +171,8 @@ def _content(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[FieldCh
     for group, path in (("started", "spec.dependsOn"), ("shared", "spec")):
         for name, token in new[group].items():
             if old[group].get(name, token) != token:
-                yield FieldChange(join(path, name), old[group][name], token, ChangeKind.RESTART)
+                where = "spec.networks[0].container" if name == "network" else join(path, name)
+                yield FieldChange(where, old[group][name], token, ChangeKind.RESTART)
     if old["restartRequest"] != new["restartRequest"]:
         yield FieldChange("restartRequest", old["restartRequest"], new["restartRequest"], ChangeKind.RESTART)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reconcilers.attempts import turn
+from reconcilers.container import network_steps
 from reconcilers.container.actions import (
     AnonymousAt,
     ContainerAction,
@@ -36,6 +37,7 @@ from reconcilers.container.actions import (
 )
 from reconcilers.container.intent import PAUSED, RUNNING, Intent, log_config, network_mode, slots
 from reconcilers.container.model import UNKNOWN, Incarnation, Observed, anonymous_volume, copy_up_job
+from reconcilers.container.network_actions import RemoveNames
 from reconcilers.interface import Context
 from resources.container_parts import Mount
 
@@ -65,11 +67,12 @@ def creation(
         )  # fmt: skip
     actions += _root(life, observed)
     actions += _anonymous(intent, observed)
+    actions += intent.networks.allocations
     filling = _copy_ups(intent, observed, life, context)
     actions += filling.actions
-    if (filling.waiting or filling.actions) and not context.planning:
+    if (filling.waiting or filling.actions or intent.networks.allocations) and not context.planning:
         return Steps(tuple(actions), filling.waiting, filling.wake_at)
-    actions += sandbox_steps(intent, observed, life)
+    actions += _connected(intent, observed, life)
     actions += _sources(intent, observed, life)
     actions += _task(intent, observed, life, attempt, failures)
     return Steps(tuple(actions), filling.waiting)
@@ -82,34 +85,46 @@ def start(intent: Intent, life_id: str, attempt: int) -> list[ContainerAction]:
     return [StartTask(life_id, attempt), *([PauseTask(life_id)] if intent.state == PAUSED else [])]
 
 
-def removal(life: Incarnation) -> list[ContainerAction]:
+def removal(life: Incarnation, observed: Observed) -> list[ContainerAction]:
     """Everything of a life whose process has ended. What is named first goes first, the writable layer last."""
     actions: list[ContainerAction] = [DeleteTask(life.id)] if life.task is not None else []
+    if life.named:
+        actions.append(RemoveNames(life.id))
     actions += _without_mounts(life)
     if life.id in life.mounted:
         actions.append(UnmountRootfs(life.id))
     if life.sandbox is not None:
         actions.append(DropSandbox(life.id))
+    actions += network_steps.forget(observed)
     if life.id in life.snapshots:
         actions.append(RemoveSnapshot(life.id))
     return actions
 
 
-def sandbox_steps(
-    intent: Intent, observed: Observed, life: Incarnation, pid: int | None = None
-) -> list[ContainerAction]:
-    if observed.files is None:
+def namespace(intent: Intent, life: Incarnation, pid: int | None = None) -> list[ContainerAction]:
+    """`pid` is the process whose namespace it is, where it has lost its name."""
+    there = life.sandbox is not None and life.sandbox.netns is not None
+    if network_mode(intent.spec) != "own" or (there and life.sandbox is not None and life.sandbox.loopback_up):
         return []
-    actions: list[ContainerAction] = []
-    if network_mode(intent.spec) == "own" and not sandbox_whole(life):
-        actions.append(CreateSandbox(life.id, pid if life.sandbox is None or life.sandbox.netns is None else None))
-    if not observed.files_match or life.sandbox is None:
-        actions.append(WriteSandboxFiles(life.id, observed.files))
-    return actions
+    return [CreateSandbox(life.id, None if there else pid)]
 
 
-def sandbox_whole(life: Incarnation) -> bool:
-    return life.sandbox is not None and life.sandbox.netns is not None and life.sandbox.loopback_up
+def files(observed: Observed, life: Incarnation) -> list[ContainerAction]:
+    if observed.files is None or (observed.files_match and life.sandbox is not None):
+        return []
+    return [WriteSandboxFiles(life.id, observed.files)]
+
+
+def _connected(intent: Intent, observed: Observed, life: Incarnation) -> Iterator[ContainerAction]:
+    """Before there is a process: its namespace with all its networks, and what leads there."""
+    anew = life.sandbox is None or life.sandbox.netns is None
+    yield from network_steps.detach(intent, observed, life)
+    yield from namespace(intent, life)
+    yield from network_steps.attach(intent, life)
+    yield from files(observed, life)
+    if intent.state in (RUNNING, PAUSED):
+        yield from network_steps.serve(intent, observed, anew=anew)
+    yield from network_steps.release(intent, observed)
 
 
 def projections(intent: Intent, life_id: str) -> Iterator[ProjectContent]:
@@ -255,7 +270,7 @@ def _task(
         attempt=attempt,
         recipe=recipe_of(intent, life),
         binds=_binds(intent, observed, life.id),
-        sandbox_id="" if mode == "host" else joined,
+        sandbox_id="" if mode == "host" or (other and other.host) else joined,
         files_id=joined,
         shared={kind: shared.path for kind, shared in observed.shared.items() if shared.path is not None},
         applied={**record(intent, life), "failures": failures},
@@ -271,9 +286,14 @@ def recipe_of(intent: Intent, life: Incarnation) -> Recipe:
     return intent.recipe
 
 
-def record(intent: Intent, life: Incarnation) -> Mapping[str, Any]:
-    """What the record is to say now. What is not known just now stays as it was, and so does what belongs to the life."""
+def record(intent: Intent, life: Incarnation, *, at_rest: bool = False) -> Mapping[str, Any]:
+    """What the record is to say now. What is not known just now stays as it was, and so does what belongs to the life.
+    Networks and ports that are still to come are no part of it, unless nothing runs that they could come to."""
     old, new = life.applied, intent.applied
+    if old and at_rest:
+        new = {**new, "endpoints": {n: e for n, e in old.get("endpoints", {}).items() if n in new["endpoints"]}}
+    elif old and not intent.networks.settled:
+        new = {**new, "spec": {**new["spec"], **{name: old["spec"][name] for name in ("networks", "ports")}}}
     kept = {name: old[name] for name in ("failures", "account", "image") if name in old}
     merged = {
         group: {**old.get(group, {}), **new[group]} for group in ("env", "contents", "volumes", "images", "shared")

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from drivers.images.interface import ImageConfig
 from drivers.runtime.interface import TaskState, TaskStatus
-from reconcilers.container import create
+from reconcilers.container import create, network_steps
 from reconcilers.container.actions import (
     ContainerAction,
     ForgetJob,
@@ -23,8 +23,9 @@ from reconcilers.container.actions import (
 )
 from reconcilers.container.changes import changes, worst
 from reconcilers.container.health import UNHEALTHY, effective_check, record_of, state
-from reconcilers.container.intent import CREATED, PAUSED, RUNNING, STOPPED, Intent, intent
-from reconcilers.container.model import UNKNOWN, Incarnation, Observed, number_of, task_id
+from reconcilers.container.intent import CREATED, PAUSED, RUNNING, STOPPED, Intent, intent, with_networks_of
+from reconcilers.container.lacking import lacking
+from reconcilers.container.model import ALIVE, UNKNOWN, Incarnation, Observed, number_of, task_id
 from reconcilers.container.restart import verdict
 from reconcilers.container.stop import since_when, stopping
 from reconcilers.container.upkeep import Upkeep, upkeep, watch
@@ -35,7 +36,6 @@ from resources.object import Object
 ContainerDiff = Diff[ContainerAction]
 _IMAGE_WATCH = timedelta(seconds=2)
 """An image that is only named wakes nobody when it comes."""
-_ALIVE = (TaskStatus.CREATED, TaskStatus.RUNNING, TaskStatus.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,17 @@ class _Case:
 
     def at_rest(self) -> ContainerDiff:
         """Nothing runs, and nothing is going to: what would take another process takes none."""
-        quiet = [replace(c, kind=ChangeKind.HOT) if c.kind is ChangeKind.RESTART else c for c in self.found]
-        return replace(self, found=tuple(quiet)).diff([*_exit(self), *_recorded(self)])
+        quiet = [
+            replace(c, kind=ChangeKind.HOT) if c.kind is ChangeKind.RESTART else c
+            for c in self.found
+            if not c.path.startswith("endpoint.")  # made anew with the next process
+        ]
+        off = network_steps.at_rest(self.intent, self.observed, self.life)
+        return replace(self, found=tuple(quiet)).diff([*_exit(self), *off, *_recorded(self, at_rest=True)])
 
     def gate(self) -> str:
         """What has to be there before anything is made or started; "" when all is."""
-        reasons = [*self.context.blockers, *_lacking(self.intent, self.observed)]
+        reasons = [*self.context.blockers, *lacking(self.intent, self.observed, self.context)]
         return "; ".join(dict.fromkeys(reasons))
 
 
@@ -119,7 +124,7 @@ def unhealthy(task: TaskState, asked: Intent) -> bool:
 
 def _decided(case: _Case) -> ContainerDiff:
     task = case.life.task
-    if task is None or not (ended(task) or task.status in _ALIVE):
+    if task is None or not (ended(task) or task.status in ALIVE):
         return _absent(case)
     if case.kind >= ChangeKind.RECREATE:
         return _recreate(case)
@@ -149,12 +154,14 @@ def _removed(desired: Object | None, observed: Observed, context: Context) -> Co
     wakes: list[datetime] = []
     for life in observed.incarnations:
         steps = stopping(life, spec, image, context.now)
-        actions += steps.actions if steps.wake_at else create.removal(life)
+        actions += steps.actions if steps.wake_at else create.removal(life, observed)
         wakes += [steps.wake_at] if steps.wake_at else []
     if wakes:
         return Diff(tuple(actions), wake_at=min(wakes), waiting="its process has not ended")
     forgotten = (ForgetJob(name) for name in sorted(observed.jobs))
-    return Diff((*forgotten, *actions, *create.unused_volumes(observed)))
+    # What it holds is freed with the object: as long as there is a life of it, ports may lead there.
+    withdrawn = network_steps.withdraw(observed) if observed.incarnations or desired is None else []
+    return Diff((*forgotten, *withdrawn, *actions, *create.unused_volumes(observed)))
 
 
 def _end_former(case: _Case) -> create.Steps:
@@ -163,7 +170,7 @@ def _end_former(case: _Case) -> create.Steps:
     wakes: list[datetime] = []
     for life in case.observed.incarnations[:-1]:
         steps = stopping(life, case.spec, case.image, case.context.now)
-        actions += steps.actions if steps.wake_at else create.removal(life)
+        actions += steps.actions if steps.wake_at else create.removal(life, case.observed)
         wakes += [steps.wake_at] if steps.wake_at else []
     return create.Steps(tuple(actions), wake_at=min(wakes, default=None))
 
@@ -193,17 +200,20 @@ def _recreate(case: _Case) -> ContainerDiff:
 def _replaced(case: _Case) -> ContainerDiff:
     """Nothing of this life runs: the next one begins, and this one is cleared away."""
     if case.intent.state == STOPPED:
-        return case.diff(create.removal(case.life))
+        off = network_steps.at_rest(case.intent, case.observed, case.life, last=True)
+        return case.diff([*off, *create.removal(case.life, case.observed)])
     waiting = case.gate()
     if waiting and not case.context.planning:
         return case.diff(waiting=waiting)
     following = Incarnation(task_id(case.observed.uid, number_of(case.life.id) + 1))
     parent = case.observed.image.chain_id if case.observed.image else UNKNOWN
     # The next life is there before the last is gone: its number is remembered by its layer alone.
-    actions: list[ContainerAction] = [PrepareSnapshot(following.id, parent), *create.removal(case.life)]
+    removed = create.removal(case.life, case.observed)
+    actions: list[ContainerAction] = [PrepareSnapshot(following.id, parent), *removed]
     if case.context.planning:
         following = replace(following, snapshots={following.id: parent})
-        actions += create.creation(case.intent, case.observed, case.context, following, attempt=1).actions
+        intent = with_networks_of(case.intent, case.observed, following, case.context)
+        actions += create.creation(intent, case.observed, case.context, following, attempt=1).actions
     return case.diff(actions, waiting=waiting)
 
 
@@ -212,13 +222,19 @@ def _created(case: _Case) -> ContainerDiff:
     task, asked = case.task, case.intent
     if asked.state == STOPPED or (asked.state == CREATED and worst(_but_state(case.found)) < ChangeKind.RESTART):
         return case.at_rest()
-    if _but_state(case.found):
+    if _but_state(case.found) or asked.networks.allocations:
         return _made(case, attempt=task.attempt + 1, failures=_failures(task))
     waiting = case.gate()
     if waiting and not case.context.planning:
         return case.diff(waiting=waiting)
     # Recorded first: a start that nobody has written down would be taken for none.
-    return case.diff([*_recorded(case), *create.start(asked, case.life.id, task.attempt)], waiting=waiting)
+    connected = [
+        *create.namespace(asked, case.life, task.pid),
+        *network_steps.mend(asked, case.observed, case.life),
+        *network_steps.serve(asked, case.observed),
+    ]
+    started = create.start(asked, case.life.id, task.attempt)
+    return case.diff([*connected, *_recorded(case), *started], waiting=waiting)
 
 
 def _living(case: _Case) -> ContainerDiff:
@@ -241,7 +257,16 @@ def _living(case: _Case) -> ContainerDiff:
         if task.applied.get("state") == asked.state:
             found = FieldChange("spec.state", now, asked.state, ChangeKind.HOT, drift=True)
             case = replace(case, found=(*case.found, found))
-    return case.diff([*actions, *_recorded(case), *kept.watch.actions], wake_at=kept.watch.wake_at)
+    waiting = "" if asked.networks.settled or case.context.planning else _unsettled(case)
+    # Looked after first: an address that another has, or a port, is no reason to leave its health unknown.
+    done = [*kept.watch.actions, *actions, *_recorded(case)]
+    return case.diff(done, wake_at=kept.watch.wake_at, waiting=waiting)
+
+
+def _unsettled(case: _Case) -> str:
+    """Why networks or ports that are asked for are still to come."""
+    come = any(change.path.startswith(("spec.networks", "spec.ports", "endpoint.")) for change in case.found)
+    return case.gate() if come else ""
 
 
 def _restarted(case: _Case, kept: Upkeep) -> ContainerDiff:
@@ -290,11 +315,11 @@ def _exit(case: _Case) -> list[ContainerAction]:
     return [RecordExit(case.life.id, task.exit_code, task.oom_killed)]
 
 
-def _recorded(case: _Case) -> list[ContainerAction]:
+def _recorded(case: _Case, *, at_rest: bool = False) -> list[ContainerAction]:
     """The record catches up with what is applied, once nothing of it needs another process."""
     if not case.life.applied:
         return []
-    wanted = create.record(case.intent, case.life)
+    wanted = create.record(case.intent, case.life, at_rest=at_rest)
     return [] if wanted == case.life.applied else [RecordApplied(case.life.id, wanted)]
 
 
@@ -311,27 +336,3 @@ def _stale_layer(case: _Case) -> bool:
     parent = case.life.snapshots.get(case.life.id)
     image = case.observed.image
     return parent is not None and image is not None and parent != image.chain_id
-
-
-def _lacking(asked: Intent, observed: Observed) -> list[str]:
-    """What it needs of other objects and is not there; the engine's blockers mostly say so first."""
-    lacking = list(asked.missing)
-    if observed.image is None and isinstance(asked.spec.image, str):
-        lacking.append(f"there is no image {asked.spec.image} here: an Image that has it in its tags would bring it")
-    elif observed.image is None:
-        lacking.append("the content of its image is not here")
-    elif not observed.unpacked:
-        lacking.append("its image is not unpacked")
-    for mount in asked.spec.mounts:
-        view = observed.volumes.get(mount.target)
-        if mount.volume is not None and (view is None or view.state is None or not view.state.mounted):
-            lacking.append(f"volume/{mount.volume} is not there")
-        elif mount.volume is not None and view is not None and not view.seeded:
-            lacking.append(f"volume/{mount.volume} is not populated")
-        if mount.image is not None and mount.target not in observed.images:
-            lacking.append(f"the content of image/{mount.image.name} is not here")
-    others = {"network": asked.spec.networks[0].container or "" if asked.spec.networks else ""}
-    others |= {field: getattr(asked.spec, field).partition("container:")[2] for field in ("pid", "ipc")}
-    return lacking + [
-        f"container/{name} does not run" for field, name in others.items() if name and field not in observed.shared
-    ]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from drivers.images.interface import Images
 from drivers.logs.interface import LogDriver
-from drivers.network.interface import Prober, SandboxDriver
+from drivers.network.interface import HostPorts, Ipam, NetworkDriver, PortPublisher, Prober, SandboxDriver
+from drivers.network.names.interface import Names
 from drivers.runtime.interface import Runtime
 from drivers.snapshots.interface import RootFilesystems, Snapshotter
 from drivers.volumes.interface import CopyUp, Projector, Stage, VolumeDriver
@@ -28,6 +29,12 @@ class ContainerDrivers:
     roots: RootFilesystems
     images: Images
     sandboxes: SandboxDriver
+    networks: Mapping[str, NetworkDriver]
+    """By the name of the driver."""
+    ipam: Ipam
+    host_ports: HostPorts
+    publisher: PortPublisher
+    names: Names
     volumes: Mapping[str, VolumeDriver]
     """By the name of the driver."""
     anonymous: VolumeDriver

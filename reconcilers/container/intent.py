@@ -3,14 +3,16 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from drivers.images.interface import ImageConfig
 from drivers.network.interface import SandboxFiles
+from drivers.network.names.interface import NAME_SERVER
 from drivers.runtime.interface import Limits, LogConfig
 from reconcilers.container.actions import Recipe
-from reconcilers.container.model import UNKNOWN, Incarnation, Observed
+from reconcilers.container.model import UNKNOWN, Incarnation, Observed, task_id
+from reconcilers.container.networks import Networks, networks
 from reconcilers.container.ocispec import hostname
 from reconcilers.image.overrides import overridden
 from reconcilers.interface import Context
@@ -50,6 +52,7 @@ class Intent:
     """What the record of a task made now would say; what is not known yet is not in it."""
     missing: tuple[str, ...]
     """What it refers to and is not there."""
+    networks: Networks
 
     @property
     def limits(self) -> Limits:
@@ -96,15 +99,24 @@ def intent(desired: Object, observed: Observed, context: Context) -> Intent:
     missing = [f"{mount_what(m)} is not there" for m in spec.mounts if contents.get(m.target, "") is None]
     missing += [f"the value of env.{name} is not there" for name, value in values.items() if value is None]
     found = {target: value for target, value in contents.items() if value is not None}
+    attached = networks(desired, observed.network, observed.current, life_id(observed.uid, observed.current), context)
     return Intent(
         object=desired,
         spec=spec,
         state=asked_state(desired),
         recipe=recipe,
         contents=found,
-        applied=_applied(desired, observed, image_object, {n: d for n, (_, d) in known.items()}, found),
-        missing=tuple(missing),
+        applied=_applied(desired, observed, image_object, {n: d for n, (_, d) in known.items()}, found)
+        | {"endpoints": {one.network: one.record() for one in attached.endpoints}},
+        missing=(*missing, *attached.missing),
+        networks=attached,
     )
+
+
+def with_networks_of(asked: Intent, observed: Observed, following: Incarnation, context: Context) -> Intent:
+    """For a life that is yet to come: nothing is attached there."""
+    seen = replace(observed.network, attached={}, states={})
+    return replace(asked, networks=networks(asked.object, seen, None, following.id, context))
 
 
 def _applied(
@@ -219,11 +231,19 @@ def network_mode(spec: ContainerSpec) -> str:
     return "host" if first is not None and first.name == "host" else "own"
 
 
-def sandbox_files(spec: ContainerSpec, host_name: str, gateway: str) -> SandboxFiles:
+def life_id(uid: str, current: Incarnation | None) -> str:
+    """Of the present life, or of the first."""
+    return current.id if current else task_id(uid, 1)
+
+
+def sandbox_files(spec: ContainerSpec, host_name: str, gateway: str, attached: Networks) -> SandboxFiles:
+    """`gateway` is what `host-gateway` stands for where no network has one."""
+    host = attached.host_gateway() or gateway
     return SandboxFiles(
         hostname=host_name,
-        extra_hosts={n: gateway if a == "host-gateway" else a for n, a in spec.extra_hosts.items()},
-        nameservers=spec.dns.servers or None,
+        addresses=attached.addresses,
+        extra_hosts={n: host if a == "host-gateway" else a for n, a in spec.extra_hosts.items()},
+        nameservers=(NAME_SERVER,) if attached.names else spec.dns.servers or None,
         search=spec.dns.search or None,
         options=spec.dns.options or None,
         host_network=network_mode(spec) == "host",

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from drivers.images.interface import Image
 from drivers.network.interface import Sandbox, SandboxFiles
-from drivers.runtime.interface import TaskState
+from drivers.runtime.interface import TaskState, TaskStatus
 from drivers.volumes.interface import VolumeConfig, VolumeState
+from reconcilers.container.network_model import Networking
 from reconcilers.interface import JobState
 from resources.kinds import Kind
 from resources.meta import Key
@@ -23,6 +24,8 @@ TASK_ID = re.compile(r"(?P<uid>[0-9a-f]{32})[0-9a-f]{32}")
 UNKNOWN = "(known after apply)"
 PROBES, IO = "probes", "io"
 """Pools of jobs."""
+ALIVE = (TaskStatus.CREATED, TaskStatus.RUNNING, TaskStatus.PAUSED)
+"""There is a process, though it may not have begun yet."""
 
 
 class Account(Protocol):
@@ -100,10 +103,16 @@ class Incarnation:
     sandbox: Sandbox | None = None
     staged: bool = False
     projections: Mapping[str, "Projection"] = field(default_factory=dict)
+    named: bool = False
+    """The resolver may serve it."""
 
     @property
     def applied(self) -> Mapping[str, Any]:
         return self.task.applied if self.task else {}
+
+    @property
+    def alive(self) -> bool:
+        return self.task is not None and self.task.status in ALIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,8 @@ class Shared:
     """Changes when it has become another one."""
     path: Path | None = None
     sandbox_id: str = ""
+    host: bool = False
+    """Of a sandbox: it has no namespace but the host's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +167,7 @@ class Observed:
     files: SandboxFiles | None = None
     """What its hostname, hosts and resolv.conf shall say; None where it uses another container's."""
     files_match: bool = True
+    network: Networking = field(default_factory=Networking)
     jobs: Mapping[str, JobState] = field(default_factory=dict)
     log_size: int = 0
 

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from drivers.images.interface import Image
@@ -16,11 +17,13 @@ from reconcilers.container.intent import (
     content,
     host_name,
     image_of,
+    life_id,
     network_mode,
     sandbox_files,
     slots,
 )
 from reconcilers.container.model import (
+    ALIVE,
     TASK_ID,
     UNKNOWN,
     Incarnation,
@@ -33,6 +36,8 @@ from reconcilers.container.model import (
     number_of,
     owner_of,
 )
+from reconcilers.container.network_observe import NetworkObserver
+from reconcilers.container.networks import Networks, networks
 from reconcilers.image.diff import outdated
 from reconcilers.image.model import Record, record_name
 from reconcilers.interface import ChangeKind, Context
@@ -43,12 +48,11 @@ from resources.kinds import Kind
 from resources.meta import Key, Ref
 from resources.object import Object
 
-_ALIVE = (TaskStatus.CREATED, TaskStatus.RUNNING, TaskStatus.PAUSED)
-
 
 class Observer:
     def __init__(self, drivers: ContainerDrivers) -> None:
         self._drivers = drivers
+        self._network = NetworkObserver(drivers)
 
     def observe(self, key: Key, desired: Object | None, context: Context) -> Observed:
         # Jobs first: one that ends in between is seen as running, and wakes us.
@@ -57,13 +61,18 @@ class Observer:
         volumes = self._drivers.anonymous.list(anonymous_prefix(key.uid))
         anonymous = {state.id: state for state in volumes if owner_of(state) == key.uid}
         if desired is None:
-            return Observed(key.uid, lives, anonymous=anonymous, jobs=jobs)
+            network = self._network.leftover(key.uid)
+            return Observed(key.uid, self._named(key.uid, lives), anonymous=anonymous, network=network, jobs=jobs)
         spec: ContainerSpec = desired.effective
+        network = self._network.observe(desired, lives, context)
+        lives = tuple(replace(life, named=bool(network.held)) for life in lives)
         current = lives[-1] if lives else None
         if current is not None:
             lives = (*lives[:-1], self._checked(current, desired, context))
         image = self._image(desired, context)
-        files = self._files(desired, current)
+        attached = networks(desired, network, current, life_id(key.uid, current), context)
+        files = self._files(desired, current, attached)
+        unknown = not all(one.addresses for one in attached.endpoints)
         return Observed(
             uid=key.uid,
             incarnations=lives,
@@ -76,7 +85,8 @@ class Observer:
             started=dict(self._started(desired, context)),
             shared=dict(self._shared(desired, context)),
             files=files,
-            files_match=files is None or current is None or self._files_match(current.id, files),
+            files_match=files is None or current is None or (not unknown and self._files_match(current.id, files)),
+            network=network,
             jobs=jobs,
             log_size=self._log_size(spec, current),
         )
@@ -86,6 +96,7 @@ class Observer:
         for group in self._names():
             names.update(name[:32] for name in group if TASK_ID.match(name))
         names.update(owner_of(state) for state in self._drivers.anonymous.list())
+        names.update(self._network.publishing())
         return [Key(kind=Kind.CONTAINER, uid=uid) for uid in sorted(names)]
 
     def _names(self) -> Iterator[Iterable[str]]:
@@ -96,6 +107,7 @@ class Observer:
         yield drivers.sandboxes.list()
         yield drivers.stage.list()
         yield drivers.projector.list()
+        yield self._network.named()
 
     def _lives(self, uid: str) -> tuple[Incarnation, ...]:
         """Whatever is named from this uid, by incarnation, oldest first."""
@@ -136,7 +148,7 @@ class Observer:
             if wanted is not None and wanted.version == found[name].version:
                 files = {key: base64.b64decode(str(value)) for key, value in wanted.files.items()}
                 found[name] = Projection(wanted.version, self._drivers.projector.intact(name, files))
-        return Incarnation(life.id, life.task, life.snapshots, life.mounted, life.sandbox, life.staged, found)
+        return replace(life, projections=found)
 
     def _image(self, desired: Object, context: Context) -> Image | None:
         images, asked, declared = self._drivers.images, desired.effective.image, image_of(desired, context)
@@ -187,12 +199,18 @@ class Observer:
             seeded = found.effective.populate is None or (state is not None and state.populated)
             yield mount.target, VolumeView(found.metadata.uid, found.effective.driver, state, seeded)
 
-    def _files(self, desired: Object, current: Incarnation | None) -> SandboxFiles | None:
+    def _named(self, uid: str, lives: tuple[Incarnation, ...]) -> tuple[Incarnation, ...]:
+        """With those that the resolver alone knows of."""
+        named = {name for name in self._network.named() if name.startswith(uid)}
+        found = {life.id: life for life in lives} | {name: Incarnation(name) for name in named - {x.id for x in lives}}
+        return tuple(replace(found[life], named=life in named) for life in sorted(found, key=number_of))
+
+    def _files(self, desired: Object, current: Incarnation | None, attached: Networks) -> SandboxFiles | None:
         mode = network_mode(desired.effective)
         if mode == "container":
             return None
         gateway = self._drivers.host.gateway(host_network=mode == "host")
-        return sandbox_files(desired.effective, host_name(desired, current), gateway)
+        return sandbox_files(desired.effective, host_name(desired, current), gateway, attached)
 
     def _files_match(self, sandbox_id: str, files: SandboxFiles) -> bool:
         try:
@@ -208,31 +226,34 @@ class Observer:
 
     def _latest(self, desired: Object, context: Context, name: str) -> TaskState | None:
         """The task of another container's present life."""
-        ref = Ref(kind=Kind.CONTAINER, namespace=desired.metadata.namespace, name=name)
-        found = context.dependencies.get(ref)
+        found = _container(desired, context, name)
         own = self._drivers.runtime.list(found.metadata.uid) if found is not None else ()
         return max(own, key=lambda task: number_of(task.id), default=None)
 
     def _started(self, desired: Object, context: Context) -> Iterator[tuple[str, str]]:
         for dependency in desired.effective.depends_on:
             task = self._latest(desired, context, dependency.container) if dependency.restart else None
-            if task is not None and _restarting(desired, context, dependency.container):
+            if task is not None and _changing(desired, context, dependency.container, ChangeKind.RESTART):
                 yield dependency.container, UNKNOWN
-            elif task is not None and task.started_at is not None and task.status in _ALIVE:
+            elif task is not None and task.started_at is not None and task.status in ALIVE:
                 yield dependency.container, _token(task)
 
     def _shared(self, desired: Object, context: Context) -> Iterator[tuple[str, Shared]]:
         spec: ContainerSpec = desired.effective
         network = spec.networks[0].container if spec.networks else None
         if network is not None:
-            task = self._latest(desired, context, network)
-            if task is not None and task.status in _ALIVE:
-                yield "network", Shared(str(number_of(task.id)), sandbox_id=task.id)
+            other, task = _container(desired, context, network), self._latest(desired, context, network)
+            if other is not None and task is not None and task.status in ALIVE:
+                again = _changing(desired, context, network, ChangeKind.RECREATE)
+                host = network_mode(other.effective) == "host"
+                token = UNKNOWN if again else str(number_of(task.id))
+                yield "network", Shared(token, sandbox_id=task.id, host=host)
         for kind in ("pid", "ipc"):
-            other = getattr(spec, kind).partition("container:")[2]
-            task = self._latest(desired, context, other) if other else None
-            if task is not None and task.status in _ALIVE and task.pid is not None:
-                yield kind, Shared(_token(task), Path(f"/proc/{task.pid}/ns/{kind}"))
+            name = getattr(spec, kind).partition("container:")[2]
+            task = self._latest(desired, context, name) if name else None
+            if task is not None and task.status in ALIVE and task.pid is not None:
+                again = _changing(desired, context, name, ChangeKind.RESTART)
+                yield kind, Shared(UNKNOWN if again else _token(task), Path(f"/proc/{task.pid}/ns/{kind}"))
 
 
 def _volume(desired: Object | None, context: Context, name: str | None) -> Object | None:
@@ -241,11 +262,15 @@ def _volume(desired: Object | None, context: Context, name: str | None) -> Objec
     return context.dependencies.get(Ref(kind=Kind.VOLUME, namespace=desired.metadata.namespace, name=name))
 
 
-def _restarting(desired: Object, context: Context, name: str) -> bool:
-    """Planning: whether it is to run again as another process."""
-    ref = Ref(kind=Kind.CONTAINER, namespace=desired.metadata.namespace, name=name)
-    runs = ref in context.dependencies and asked_state(context.dependencies[ref]) in (RUNNING, PAUSED)
-    return runs and context.changing.get(ref, ChangeKind.NONE) >= ChangeKind.RESTART
+def _container(desired: Object, context: Context, name: str) -> Object | None:
+    return context.dependencies.get(Ref(kind=Kind.CONTAINER, namespace=desired.metadata.namespace, name=name))
+
+
+def _changing(desired: Object, context: Context, name: str, kind: ChangeKind) -> bool:
+    """Planning: whether it is to run again as another process, or another container."""
+    found = _container(desired, context, name)
+    runs = found is not None and asked_state(found) in (RUNNING, PAUSED)
+    return found is not None and runs and context.changing.get(found.ref, ChangeKind.NONE) >= kind
 
 
 def _token(task: TaskState) -> str:

@@ -9,7 +9,7 @@ from reconcilers.container.changes import worst
 from reconcilers.container.diff import ContainerDiff, asked_to_end, diff, ended
 from reconcilers.container.health import HEALTHY, STARTING, UNHEALTHY, Record, effective_check, record_of, state
 from reconcilers.container.intent import CREATED, STOPPED, Intent, intent
-from reconcilers.container.model import Observed
+from reconcilers.container.model import ALIVE, Observed
 from reconcilers.container.restart import succeeded, verdict
 from reconcilers.container.stop import since_when
 from reconcilers.interface import ChangeKind, Context
@@ -42,14 +42,14 @@ def status(desired: Object, observed: Observed, context: Context) -> Status:
         desired,
         report.phase,
         *_conditions(desired, asked, task, health, report, decided, context),
-        **_fields(desired, observed, task, health, report),
+        **_fields(desired, asked, observed, task, health, report),
     )
 
 
 def _report(desired: Object, asked: Intent, task: TaskState | None, health: str, decided: ContainerDiff) -> _Report:
     if desired.deleting:
         return _Report("Deleting", "Deleting", decided.waiting)
-    if task is None or not (ended(task) or task.status in _PHASES):
+    if task is None or not (ended(task) or task.status in ALIVE):
         return _unmade(asked, task, decided)
     if ended(task):
         return _ended(asked, task, decided)
@@ -64,9 +64,6 @@ def _report(desired: Object, asked: Intent, task: TaskState | None, health: str,
     if health == STARTING:
         return _Report("Starting", "HealthUnknown", "its health check has not succeeded yet")
     return _Report("Running")
-
-
-_PHASES = (TaskStatus.CREATED, TaskStatus.RUNNING, TaskStatus.PAUSED)
 
 
 def _unmade(asked: Intent, task: TaskState | None, decided: ContainerDiff) -> _Report:
@@ -159,7 +156,7 @@ def _words(context: Context) -> str:
 
 
 def _fields(
-    desired: Object, observed: Observed, task: TaskState | None, health: str, report: _Report
+    desired: Object, asked: Intent, observed: Observed, task: TaskState | None, health: str, report: _Report
 ) -> dict[str, Any]:
     life = observed.current
     fields: dict[str, Any] = {
@@ -169,6 +166,7 @@ def _fields(
         "containerId": life.id if life else None,
         "suspendedBy": desired.suspension.by if desired.suspension else None,
         "message": report.message or None,
+        **_network_fields(asked, observed),
     }
     if task is None:
         return fields
@@ -184,6 +182,19 @@ def _fields(
         "restarts": max(0, task.attempt - 1),
         "health": _health_fields(record_of(task.notes, task.attempt), health) if health else None,
     }
+
+
+def _network_fields(asked: Intent, observed: Observed) -> dict[str, Any]:
+    found = {
+        one.network: {"addresses": list(one.plain), "interface": one.interface, "mac": one.mac}
+        for one in asked.networks.endpoints
+    }
+    ports = [
+        {"host": port.host, "address": address, "container": port.container, "protocol": port.protocol}
+        for port in observed.network.published
+        for address in ([port.address] if port.address else ["0.0.0.0", "::"])
+    ]
+    return {"networks": found or None, "ports": ports or None}
 
 
 def _health_fields(record: Record | None, health: str) -> dict[str, Any]:

@@ -15,15 +15,15 @@ from reconcilers.container.actions import (
     SignalTask,
     StartProbe,
     UpdateLimits,
-    WriteSandboxFiles,
 )
 from reconcilers.container.changes import HIDDEN
-from reconcilers.container.hardening import capabilities
+from reconcilers.container.healing import Healing
 from reconcilers.container.health import effective_check, next_probe, record_of
 from reconcilers.container.intent import Intent, network_mode, slots
 from reconcilers.container.model import Incarnation, Observed, probe_job
+from reconcilers.container.network_upkeep import mend_networks
 from reconcilers.interface import ChangeKind, Context, FieldChange
-from resources.container_parts import Mount, Security, SignalChange
+from resources.container_parts import Mount, SignalChange
 from resources.linux import signal_number
 from resources.paths import join
 
@@ -52,22 +52,6 @@ class Upkeep:
     watch: create.Steps = field(default_factory=create.Steps)
 
 
-@dataclass(slots=True)
-class _Heap:
-    """Drift is healed, only told, or not even that."""
-
-    mode: str
-    actions: list[ContainerAction] = field(default_factory=list)
-    drift: list[FieldChange] = field(default_factory=list)
-
-    def add(self, change: FieldChange, actions: Sequence[ContainerAction], mode: str = "") -> None:
-        mode = mode if mode and self.mode == "heal" else self.mode
-        if mode != "ignore":
-            self.drift.append(change)
-        if mode == "heal":
-            self.actions += [action for action in actions if action not in self.actions]
-
-
 def upkeep(
     asked: Intent, observed: Observed, life: Incarnation, found: Sequence[FieldChange], context: Context
 ) -> Upkeep:
@@ -75,13 +59,13 @@ def upkeep(
     if task is None:
         return Upkeep()
     changed = {change.path for change in found}
-    heap = _Heap(asked.drift)
-    _contents(asked, life, heap)
-    contents = tuple(heap.actions)
-    _limits(asked, task, changed, heap)
-    _network(asked, observed, life, changed, heap)
+    healing = Healing(asked.drift)
+    _contents(asked, life, healing)
+    contents = tuple(healing.actions)
+    _limits(asked, task, changed, healing)
+    mend_networks(asked, observed, life, changed, healing)
     watched = watch(asked, observed, life, context)
-    return Upkeep(contents, tuple(heap.actions), tuple(heap.drift), watched)
+    return Upkeep(contents, tuple(healing.actions), tuple(healing.drift), watched)
 
 
 def watch(asked: Intent, observed: Observed, life: Incarnation, context: Context) -> create.Steps:
@@ -93,7 +77,7 @@ def watch(asked: Intent, observed: Observed, life: Incarnation, context: Context
     return create.Steps(tuple(action for action, _ in found if action), wake_at=min(wakes, default=None))
 
 
-def _contents(asked: Intent, life: Incarnation, heap: _Heap) -> None:
+def _contents(asked: Intent, life: Incarnation, healing: Healing) -> None:
     """New content first, then the word about it: after a crash in between both come again."""
     wanted = {action.projection_id: action for action in create.projections(asked, life.id)}
     names = slots(asked.spec)
@@ -105,12 +89,12 @@ def _contents(asked: Intent, life: Incarnation, heap: _Heap) -> None:
         there = life.projections.get(action.projection_id)
         whole = there is not None and there.intact and there.version == action.version
         if applied.get(mount.target, action.version) != action.version:
-            heap.actions += [] if whole else [action]
-            heap.actions += _told(mount, life)
+            healing.actions += [] if whole else [action]
+            healing.actions += _told(mount, life)
         elif not whole:
             path = join(join("spec.mounts", number), mount.source)
             was = "missing" if there is None or there.version is None else HIDDEN
-            heap.add(FieldChange(path, was, _shown(action), ChangeKind.HOT, drift=True), [action])
+            healing.add(FieldChange(path, was, _shown(action), ChangeKind.HOT, drift=True), [action])
 
 
 def _shown(action: ProjectContent) -> str:
@@ -123,16 +107,16 @@ def _told(mount: Mount, life: Incarnation) -> list[ContainerAction]:
     return [SignalTask(life.id, life.task.attempt, signal_number(mount.on_change.signal))]
 
 
-def _limits(asked: Intent, task: TaskState, changed: set[str], heap: _Heap) -> None:
+def _limits(asked: Intent, task: TaskState, changed: set[str], healing: Healing) -> None:
     if task.limits is None:
         return
     update = UpdateLimits(task.id, asked.limits)
     for name, old, new in differing(task.limits, asked.limits):
         path = f"spec.resources.{_LIMITS[name]}"
         if path in changed or (name == "swap" and "spec.resources.memory" in changed):
-            heap.actions += [] if update in heap.actions else [update]
+            healing.actions += [] if update in healing.actions else [update]
         else:
-            heap.add(FieldChange(path, old, new, ChangeKind.HOT, drift=True), [update])
+            healing.add(FieldChange(path, old, new, ChangeKind.HOT, drift=True), [update])
 
 
 def differing(now: Limits, asked: Limits) -> Iterator[tuple[str, Any, Any]]:
@@ -143,28 +127,6 @@ def differing(now: Limits, asked: Limits) -> Iterator[tuple[str, Any, Any]]:
         uncounted = name == "swap" and (there[name] is None or wanted[name] is None)
         if there[name] != wanted[name] and not silent and not uncounted:
             yield name, there[name], wanted[name]
-
-
-def _network(asked: Intent, observed: Observed, life: Incarnation, changed: set[str], heap: _Heap) -> None:
-    if observed.files is None:
-        return
-    own = "report" if may_change_network(asked.spec.security) else ""
-    pid = life.task.pid if life.task else None
-    steps = create.sandbox_steps(asked, observed, life, pid)
-    files = [step for step in steps if isinstance(step, WriteSandboxFiles)]
-    names = [step for step in steps if not isinstance(step, WriteSandboxFiles)]
-    if names:
-        lost = life.sandbox is None or life.sandbox.netns is None
-        path, old = ("sandbox.namespace", "missing") if lost else ("sandbox.loopback", "down")
-        heap.add(FieldChange(path, old, "there" if lost else "up", ChangeKind.HOT, drift=True), names, own)
-    if files and any(path.startswith(("spec.dns", "spec.extraHosts", "metadata.name")) for path in changed):
-        heap.actions += files
-    elif files:
-        heap.add(FieldChange("sandbox.files", "altered", "as written", ChangeKind.HOT, drift=True), files)
-
-
-def may_change_network(security: Security) -> bool:
-    return security.privileged or "CAP_NET_ADMIN" in capabilities(security)
 
 
 _Next = tuple[ContainerAction | None, datetime | None]
@@ -192,7 +154,8 @@ def _probe(asked: Intent, observed: Observed, life: Incarnation, context: Contex
     if due > context.now:
         return None, due
     mode, other = network_mode(asked.spec), observed.shared.get("network")
-    sandbox = {"host": "", "own": life.id, "container": other.sandbox_id if other else ""}[mode]
+    joined = other.sandbox_id if other and not other.host else ""
+    sandbox = {"host": "", "own": life.id, "container": joined}[mode]
     account = life.applied.get("account", {})
     probe = StartProbe(observed.uid, task.id, task.attempt, task.started_at, check, sandbox, recipe, account)
     return probe, None

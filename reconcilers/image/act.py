@@ -1,4 +1,4 @@
-"""Do what was decided for an Image. Import, unpack and prune are jobs."""
+"""Do what was decided for an Image. Pull, import, unpack and prune are jobs."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -9,47 +9,61 @@ from pathlib import Path
 
 from drivers.images.interface import Image, Images
 from reconcilers.attempts import attempted
+from reconcilers.image.asks import Asks
 from reconcilers.image.choice import chosen
 from reconcilers.image.model import (
-    CHOICE,
-    INPUT,
-    PLATFORM,
     POOL,
-    SOURCE,
+    PULLS,
     TAGS,
     UID,
     UNPACKED,
+    AbandonPull,
     DropJob,
+    DropRecord,
     ImageAction,
     NoteUnpacked,
     SetTags,
     StartImport,
     StartPrune,
+    StartPull,
     StartUnpack,
+    UseLocal,
     import_job,
     prune_job,
     record_name,
     unpack_job,
 )
 from reconcilers.image.observe import whole_image
-from reconcilers.interface import Inputs, JobProgress, Jobs
+from reconcilers.image.pulls import Pulls
+from reconcilers.image.records import Records
+from reconcilers.interface import Inputs, JobProgress, Jobs, Sealer
 from resources.errors import EngineError, FailedPrecondition, NotFound, Unavailable
 
 
 class ImageActs:
-    def __init__(self, images: Images, jobs: Jobs, inputs: Inputs, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, images: Images, jobs: Jobs, inputs: Inputs, sealer: Sealer, asks: Asks, now: Callable[[], datetime]
+    ) -> None:
         self._images = images
         self._jobs = jobs
         self._inputs = inputs
+        self._asks = asks
         self._now = now
-        self._lock = threading.Lock()
+        self._records = Records(images)
         self._importing = 0
         self._noting = threading.Lock()
+        self.pulls = Pulls(images, self._records, sealer, asks)
 
     def act(self, action: ImageAction) -> None:
         match action:
-            case StartImport(uid=uid, wanted=wanted, attempt=number):
-                run = attempted(wanted, number, self._now, lambda progress: self._import(action, progress))
+            case StartPull(uid=uid, attempt=number):
+                run = attempted(action.work, number, self._now, self.pulls.job(action, self.pulls.begin(action)))
+                self._jobs.start(import_job(uid), PULLS, run)
+            case UseLocal():
+                self.pulls.use_local(action)
+            case StartImport(uid=uid, attempt=number):
+                self.pulls.begin(action)
+                run = attempted(action.work, number, self._now, lambda progress: self._import(action, progress))
                 self._jobs.start(import_job(uid), POOL, run)
             case StartUnpack(uid=uid, target=target, attempt=number):
                 run = attempted(target, number, self._now, lambda progress: self._unpack(uid, target, progress))
@@ -59,8 +73,12 @@ class ImageActs:
             case SetTags():
                 self._set_tags(action)
             case DropJob(job_id=job_id):
-                self._jobs.cancel(job_id)
-                self._jobs.forget(job_id)
+                self._drop(job_id)
+            case AbandonPull(uid=uid, reference=reference):
+                self.pulls.abandon(uid, reference)
+            case DropRecord(uid=uid, target=target):
+                self._records.drop(uid, target)
+                self._asks.forget(uid)
             case StartPrune(uid=uid, attempt=number):
                 run = attempted(uid, number, self._now, lambda progress: self._forget(uid, progress))
                 self._jobs.start(prune_job(uid), POOL, run)
@@ -70,7 +88,7 @@ class ImageActs:
 
         Raises: Unavailable while something is imported.
         """
-        with self._lock:
+        with self._records.lock:
             if self._importing:
                 raise Unavailable("images are being imported")
             keep = {
@@ -81,10 +99,18 @@ class ImageActs:
             # One that is damaged must not hold up all others.
             return self._images.prune(sorted(digest for digest in keep if whole_image(self._images, digest)))
 
+    def _drop(self, job_id: str) -> None:
+        state = self._jobs.state(job_id)
+        self._jobs.cancel(job_id)
+        self._jobs.forget(job_id)
+        uid = job_id.partition(":")[2].partition("/")[0]
+        if job_id == import_job(uid):
+            self.pulls.give_up(uid, running=state is not None and state.running)
+
     def _import(self, action: StartImport, progress: JobProgress) -> None:
         recorded = False
         try:
-            with self._between_imports():
+            with self.between_imports():
                 self._import_and_record(action, progress)
                 recorded = True
         finally:
@@ -106,12 +132,7 @@ class ImageActs:
             error.message = error.message.replace(path.name, action.shown)
             raise
         progress(f"import {action.shown}", image.size, image.size)  # the last moment to be cancelled
-        notes = {UID: action.uid, SOURCE: wanted.source, INPUT: wanted.digest, PLATFORM: wanted.platform}
-        if choice:
-            notes[CHOICE] = " ".join(wanted.tags)
-        if self._images.unpacked(image):
-            notes[UNPACKED] = "true"
-        self._images.names().put(record_name(action.uid), replace(image.manifest, annotations=notes))
+        self._records.put(action.uid, image, wanted, choice=choice)
 
     def _load(self, source: str, path: Path, platform: str, progress: JobProgress) -> Sequence[Image]:
         if source == "rootfs":
@@ -150,16 +171,17 @@ class ImageActs:
         self.prune(without=uid)
         # Last, since it is what says that there is something to prune.
         self._images.names().delete(record_name(uid))
+        self._asks.forget(uid)
 
     @contextmanager
-    def _between_imports(self) -> Iterator[None]:
+    def between_imports(self) -> Iterator[None]:
         """No prune between the end of an import and its record."""
-        with self._lock:
+        with self._records.lock:
             self._importing += 1
         try:
             yield
         finally:
-            with self._lock:
+            with self._records.lock:
                 self._importing -= 1
 
 

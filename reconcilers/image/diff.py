@@ -1,12 +1,16 @@
-"""Decide what an Image needs (PURE): import, unpack, tags; names and content gone when it is deleted."""
+"""Decide what an Image needs (PURE): import or pull, unpack, tags; names and content gone when it is deleted."""
 
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Hashable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
 
-from reconcilers.attempts import turn
+from reconcilers.attempts import Turn, turn
 from reconcilers.conditions import Decision, blocked, refused, waits
+from reconcilers.image import from_registry
 from reconcilers.image.model import (
+    AbandonPull,
     DropJob,
+    DropRecord,
     ImageAction,
     NoteUnpacked,
     ObservedImage,
@@ -14,25 +18,30 @@ from reconcilers.image.model import (
     SetTags,
     StartImport,
     StartPrune,
+    StartPull,
     StartUnpack,
+    UseLocal,
     Wanted,
     import_job,
     prune_job,
     unpack_job,
 )
-from reconcilers.interface import ChangeKind, Context, Diff, FieldChange
+from reconcilers.image.progress import progress_words
+from reconcilers.interface import ChangeKind, Context, Diff, FieldChange, JobState
 from resources.errors import Conflict, EngineError, InvalidArgument, Unsupported
 from resources.image_reference import normalize
 from resources.object import Object
 
-SOURCES = ("archive", "layout", "rootfs")
+SOURCES = ("registry", "archive", "layout", "rootfs")
 INPUT_MISSING = "InputMissing"
 _LOOK_AGAIN = timedelta(seconds=2)
+_PROGRESS = timedelta(milliseconds=500)
+"""How often work under way is looked at, so that its progress can be seen."""
 
 
 def decide(desired: Object | None, observed: ObservedImage, context: Context) -> Decision[ImageAction]:
     if desired is None or desired.deleting:
-        return _removal(observed, context)
+        return _removal(desired, observed, context)
     try:
         wanted = wanted_content(desired, observed.host_platform)
     except EngineError as error:
@@ -40,10 +49,28 @@ def decide(desired: Object | None, observed: ObservedImage, context: Context) ->
     stale = _content_changes(observed, wanted)
     record = observed.record
     if record is None or stale:
-        return _import(desired, observed, wanted, stale, context)
+        return _bring(desired, observed, wanted, stale, context)
     if not observed.unpacked:
         return _unpack(observed, record, context)
-    return _settle(observed, record, wanted, context)
+    question = from_registry.asking(desired, observed, wanted, context)
+    settled = _settle(observed, record, wanted, context, asking=question is not None)
+    if question is None:
+        return settled
+    now, drop = _turn(observed, question.work, context)
+    decision = from_registry.asked(settled, question, now, context)
+    return replace(decision, diff=replace(decision.diff, actions=(*drop, *decision.diff.actions)))
+
+
+def usable(desired: Object, observed: ObservedImage, context: Context) -> bool:
+    """Whether containers may be made of it though it is not as it should be: its content is right, as far as is known."""
+    try:
+        wanted = wanted_content(desired, observed.host_platform)
+    except EngineError:
+        return False
+    if desired.deleting or not observed.unpacked or _content_changes(observed, wanted):
+        return False
+    question = from_registry.asking(desired, observed, wanted, context)
+    return question is None or (observed.ask is not None and observed.ask.failed)
 
 
 def wanted_content(desired: Object, host_platform: str) -> Wanted:
@@ -54,8 +81,14 @@ def wanted_content(desired: Object, host_platform: str) -> Wanted:
             f"spec.from: this version has no images from a {spec.source.type}", hint=f"one of {', '.join(SOURCES)}"
         )
     sent = desired.inputs.get(f"spec.from.{spec.source.type}")
-    digest = sent.digest if sent else ""
-    return Wanted(spec.source.type, digest, spec.platform or host_platform, normalised_tags(spec.tags))
+    reference = normalize(spec.source.registry) if spec.source.registry else ""
+    return Wanted(
+        source=spec.source.type,
+        digest=sent.digest if sent else "",
+        platform=spec.platform or host_platform,
+        tags=normalised_tags(spec.tags),
+        reference=reference,
+    )
 
 
 def normalised_tags(tags: Iterable[str]) -> tuple[str, ...]:
@@ -81,8 +114,8 @@ def _content_changes(observed: ObservedImage, wanted: Wanted) -> tuple[FieldChan
     """Why the content has to be imported."""
     record = observed.record
     if record is None:
-        return (FieldChange(f"spec.from.{wanted.source}", None, wanted.digest or None, ChangeKind.NONE),)
-    found = _otherwise(record, wanted)
+        return (FieldChange(f"spec.from.{wanted.source}", None, _made_of(wanted), ChangeKind.NONE),)
+    found = made_otherwise(record, wanted)
     if not found and observed.image is None:
         found.append(FieldChange("content", "incomplete", "complete", ChangeKind.HOT, drift=True))
     return tuple(found)
@@ -91,17 +124,16 @@ def _content_changes(observed: ObservedImage, wanted: Wanted) -> tuple[FieldChan
 def outdated(desired: Object, record: Record) -> bool:
     """Whether the image was made of something else than is wanted now, and is to be imported again."""
     try:
-        return bool(_otherwise(record, wanted_content(desired, record.platform)))
+        return bool(made_otherwise(record, wanted_content(desired, record.platform)))
     except EngineError:
         return False
 
 
-def _otherwise(record: Record, wanted: Wanted) -> list[FieldChange]:
+def made_otherwise(record: Record, wanted: Wanted) -> list[FieldChange]:
+    """What it was made of that is not what it is to be made of."""
     found = []
-    if (record.source, record.digest) != (wanted.source, wanted.digest):
-        found.append(
-            FieldChange(f"spec.from.{wanted.source}", record.digest or None, wanted.digest or None, ChangeKind.HOT)
-        )
+    if (record.source, record.digest, record.reference) != (wanted.source, wanted.digest, wanted.reference):
+        found.append(FieldChange(f"spec.from.{wanted.source}", _made_of(record), _made_of(wanted), ChangeKind.HOT))
     if record.platform != wanted.platform:
         found.append(FieldChange("spec.platform", record.platform, wanted.platform, ChangeKind.HOT))
     if record.choice is not None and record.choice != wanted.tags:
@@ -109,52 +141,91 @@ def _otherwise(record: Record, wanted: Wanted) -> list[FieldChange]:
     return found
 
 
-def _import(
+def _made_of(content: Wanted | Record) -> str | None:
+    return content.reference or content.digest or None
+
+
+def _bring(
     desired: Object, observed: ObservedImage, wanted: Wanted, changes: tuple[FieldChange, ...], context: Context
 ) -> Decision[ImageAction]:
     shown = getattr(desired.effective.source, wanted.source)
+    way: StartImport | StartPull | UseLocal | None = StartImport(observed.uid, wanted, shown, 1)
+    if wanted.reference:
+        way = from_registry.bringing(desired, observed, wanted, context)
+    if way is None:
+        decision = _with_changes(from_registry.missing(wanted), changes)
+        # Nobody tells us when somebody brings it here.
+        return replace(decision, diff=replace(decision.diff, wake_at=context.now + _LOOK_AGAIN))
     if context.planning:
-        put, drop = _tag_moves(observed, wanted.tags, "")
-        steps: list[ImageAction] = [
-            StartImport(observed.uid, wanted, shown, 1),
-            StartUnpack(observed.uid, "", 1),
-        ]
-        if put or drop:
-            steps.append(SetTags(observed.uid, put, drop, wanted.tags))
-            if observed.record and observed.record.tags != wanted.tags:
-                before, after = list(observed.record.tags), list(wanted.tags)
-                changes = (*changes, FieldChange("spec.tags", before, after, ChangeKind.HOT))
-        return Decision(Diff(tuple(steps), changes, _worst(changes)), "Pending", "Planned")
+        return _planned(observed, wanted, way, changes)
     waiting = blocked(context, "Pending")
-    if waiting is None and not (observed.importing and observed.importing.running) and not observed.input_here:
+    running = observed.importing is not None and observed.importing.running
+    begun = running and observed.import_work in (None, wanted)
+    if waiting is None and isinstance(way, StartImport) and not begun and not observed.input_here:
         waiting = waits("Pending", INPUT_MISSING, f"the content of {shown} is not here: apply again to send it")
     if waiting is not None:
         return _with_changes(waiting, changes)
-    now = turn(observed.importing, wanted, context.now)
+    if isinstance(way, UseLocal):
+        given_up = (DropJob(import_job(observed.uid)),) if running else ()
+        return Decision(Diff((*given_up, way), changes, _worst(changes)), "Pending", "Local")
+    doing = "Pulling" if wanted.reference else "Importing"
+    now, drop = _turn(observed, way.work, context)
     if now.start:
-        action = StartImport(observed.uid, wanted, shown, now.start)
-        return Decision(Diff((action,), changes, _worst(changes)), "Importing", "Importing")
-    phase, reason = ("Failed", now.reason) if now.failed else ("Importing", "Importing")
+        actions = (*drop, replace(way, attempt=now.start))
+        return Decision(Diff(actions, changes, _worst(changes)), doing, doing)
+    phase, reason = (now.failure, now.reason) if now.failed else (doing, doing)
     return Decision(Diff((), changes, _worst(changes), now.wake_at, now.message), phase, reason, now.message)
+
+
+def _planned(
+    observed: ObservedImage, wanted: Wanted, way: ImageAction, changes: tuple[FieldChange, ...]
+) -> Decision[ImageAction]:
+    put, drop = _tag_moves(observed, wanted.tags, "")
+    steps: list[ImageAction] = [way]
+    if not (isinstance(way, UseLocal) and way.local.unpacked):
+        steps.append(StartUnpack(observed.uid, "", 1))
+    if put or drop:
+        steps.append(SetTags(observed.uid, put, drop, wanted.tags))
+        if observed.record and observed.record.tags != wanted.tags:
+            before, after = list(observed.record.tags), list(wanted.tags)
+            changes = (*changes, FieldChange("spec.tags", before, after, ChangeKind.HOT))
+    return Decision(Diff(tuple(steps), changes, _worst(changes)), "Pending", "Planned")
+
+
+def _turn(observed: ObservedImage, work: Hashable, context: Context) -> tuple[Turn, tuple[ImageAction, ...]]:
+    """What becomes of the work that brings it here; and what has to make way for it."""
+    state = observed.importing
+    if state is not None and state.running and observed.import_work not in (None, work):
+        return Turn(start=1), (DropJob(import_job(observed.uid)),)
+    return _seen(turn(state, work, context.now), state, context.now), ()
+
+
+def _seen(now: Turn, state: JobState | None, at: datetime) -> Turn:
+    """With its progress in words, and looked at again soon while it goes on."""
+    if state is None or not state.running:
+        return now
+    return replace(now, message=progress_words(state), wake_at=at + _PROGRESS)
 
 
 def _unpack(observed: ObservedImage, record: Record, context: Context) -> Decision[ImageAction]:
     change = FieldChange("snapshot", "missing", "unpacked", ChangeKind.HOT, drift=record.unpacked)
-    now = turn(observed.unpacking, record.target, context.now)
+    now = _seen(turn(observed.unpacking, record.target, context.now), observed.unpacking, context.now)
     if now.start or context.planning:
         action = StartUnpack(observed.uid, record.target, now.start or 1)
         return Decision(Diff((action,), (change,), change.kind), "Unpacking", "Unpacking")
-    phase, reason = ("Failed", now.reason) if now.failed else ("Unpacking", "Unpacking")
+    phase, reason = (now.failure, now.reason) if now.failed else ("Unpacking", "Unpacking")
     return Decision(Diff((), (change,), change.kind, now.wake_at, now.message), phase, reason, now.message)
 
 
-def _settle(observed: ObservedImage, record: Record, wanted: Wanted, context: Context) -> Decision[ImageAction]:
+def _settle(
+    observed: ObservedImage, record: Record, wanted: Wanted, context: Context, *, asking: bool
+) -> Decision[ImageAction]:
     """The content is right: the tags, and no work that makes another of it."""
     actions: list[ImageAction] = []
     changes: list[FieldChange] = []
     if not record.unpacked:  # whoever unpacked it was killed before it could say so
         actions.append(NoteUnpacked(observed.uid, record.target))
-    if observed.importing and observed.importing.running:
+    if observed.importing and observed.importing.running and not asking:
         actions.append(DropJob(import_job(observed.uid)))
     taken = tuple(name for name in wanted.tags if _held_by_another(observed, name))
     tags = tuple(name for name in wanted.tags if name not in taken)
@@ -175,7 +246,7 @@ def _settle(observed: ObservedImage, record: Record, wanted: Wanted, context: Co
     return Decision(Diff(tuple(actions), tuple(changes), kind, wake_at, str(error)), "Failed", error.reason, str(error))
 
 
-def _removal(observed: ObservedImage, context: Context) -> Decision[ImageAction]:
+def _removal(desired: Object | None, observed: ObservedImage, context: Context) -> Decision[ImageAction]:
     waiting = blocked(context, "Deleting")
     if waiting is not None:
         return waiting
@@ -183,20 +254,36 @@ def _removal(observed: ObservedImage, context: Context) -> Decision[ImageAction]
     for state, job_id in ((observed.importing, import_job), (observed.unpacking, unpack_job)):
         if state is not None:
             actions.append(DropJob(job_id(observed.uid)))
+    pruning, record = observed.pruning, observed.record
+    reference = _reference(desired, record)
+    if reference and not (observed.abandoned or context.planning):
+        actions.append(AbandonPull(observed.uid, reference))
     _, drop = _tag_moves(observed, (), "")
     if drop:
         actions.append(SetTags(observed.uid, (), drop, ()))
-    pruning = observed.pruning
-    if observed.record is None and (pruning is None or not (pruning.running or pruning.error)):
+    if record is not None and record.reference and _kept_by_others(observed, record.target):
+        change = FieldChange("content", record.target, None, ChangeKind.NONE)
+        return Decision(Diff((*actions, DropRecord(observed.uid, record.target)), (change,)), "Deleting", "Deleting")
+    if record is None and (pruning is None or not (pruning.running or pruning.error)):
         if pruning is not None:
             actions.append(DropJob(prune_job(observed.uid)))
         return Decision(Diff(tuple(actions)), "Deleting", "Deleting")
     now = turn(pruning, observed.uid, context.now, insist=True)
     if now.start:
         actions.append(StartPrune(observed.uid, now.start))
-    change = FieldChange("content", observed.record.target if observed.record else None, None, ChangeKind.NONE)
+    change = FieldChange("content", record.target if record else None, None, ChangeKind.NONE)
     diff = Diff(tuple(actions), (change,), wake_at=now.wake_at, waiting=now.message)
     return Decision(diff, "Deleting", now.reason or "Deleting", now.message)
+
+
+def _reference(desired: Object | None, record: Record | None) -> str:
+    """What was, or was to be, pulled."""
+    if desired is None:
+        return record.reference if record is not None else ""
+    try:
+        return wanted_content(desired, "").reference
+    except EngineError:
+        return ""
 
 
 def _tag_moves(observed: ObservedImage, tags: tuple[str, ...], target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -208,7 +295,12 @@ def _tag_moves(observed: ObservedImage, tags: tuple[str, ...], target: str) -> t
 
 def _held_by_another(observed: ObservedImage, name: str) -> bool:
     holder = observed.names.get(name)
-    return holder is not None and holder.uid != observed.uid
+    return holder is not None and holder.uid != observed.uid and not holder.pulled
+
+
+def _kept_by_others(observed: ObservedImage, target: str) -> bool:
+    """A name is enough to keep content, whosever it is."""
+    return any(holder.target == target and holder.uid != observed.uid for holder in observed.names.values())
 
 
 def _with_changes(decision: Decision[ImageAction], changes: tuple[FieldChange, ...]) -> Decision[ImageAction]:

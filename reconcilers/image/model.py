@@ -1,20 +1,24 @@
 """What is observed of an Image, and the actions that make it so (PURE).
 
 Everything the next look needs stands with the image itself: the name `uid:<uid>` points at its manifest, and the
-annotations of that name say what it was made from and which tags it was given.
+annotations of that name say what it was made from and which tags it was given. What was pulled has its reference as a
+name besides, which is nobody's: a *cache name*. It outlives the Image, and saves the next one the way to the registry.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from drivers.images.interface import Descriptor, Image
 from reconcilers.interface import JobState
+from resources.secret import Sealed
 
-POOL = "images"
+POOL, PULLS = "images", "pulls"
 UID = "lading/uid"
-"""On every name we give: the object whose it is."""
+"""On every name that is an object's: whose it is."""
 SOURCE, INPUT, PLATFORM = "lading/source", "lading/input", "lading/platform"
+REFERENCE, RESOLVED = "lading/reference", "lading/resolved"
+"""What was pulled, and the digest it pointed at then."""
 CHOICE = "lading/choice"
 """The tags that chose among several images of one archive; absent where there was no choice."""
 TAGS = "lading/tags"
@@ -26,6 +30,7 @@ def record_name(uid: str) -> str:
 
 
 def import_job(uid: str) -> str:
+    """Of a pull too: an image is brought here in one way at a time."""
     return f"image:{uid}/import"
 
 
@@ -42,12 +47,14 @@ class Wanted:
     """All that decides an image's content."""
 
     source: str
-    """archive | layout | rootfs"""
+    """registry | archive | layout | rootfs"""
     digest: str
     """Of the input; "" where none was sent."""
     platform: str
     tags: tuple[str, ...]
     """Normalised, sorted: they choose where an archive has several images."""
+    reference: str = ""
+    """In the registry, normalised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,9 @@ class Record:
     choice: tuple[str, ...] | None
     tags: tuple[str, ...]
     unpacked: bool
+    reference: str = ""
+    resolved: str = ""
+    """Digest of what the reference pointed at; "" when that is not known."""
 
     @classmethod
     def of(cls, descriptor: Descriptor) -> "Record":
@@ -74,6 +84,8 @@ class Record:
             choice=tuple(notes[CHOICE].split()) if CHOICE in notes else None,
             tags=tuple(notes.get(TAGS, "").split()),
             unpacked=UNPACKED in notes,
+            reference=notes.get(REFERENCE, ""),
+            resolved=notes.get(RESOLVED, ""),
         )
 
 
@@ -84,6 +96,39 @@ class Holder:
     target: str
     uid: str
     """"" for a name no Image gave."""
+    pulled: bool = False
+    """A cache name that a pull has given: an Image may have it for a tag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What the host has for a reference without asking a registry."""
+
+    name: str
+    target: str
+    resolved: str
+    unpacked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """An apply has named the object: with `pull: always` its registry is to be asked once more."""
+
+    number: int
+    failed: bool = False
+    """It was asked, and did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """A Secret to log in with, still sealed."""
+
+    name: str
+    entries: Mapping[str, Sealed]
+
+    @property
+    def version(self) -> str:
+        return " ".join(f"{key}={sealed.digest}" for key, sealed in sorted(self.entries.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +145,43 @@ class ObservedImage:
     importing: JobState | None
     unpacking: JobState | None
     pruning: JobState | None
+    import_work: Hashable = None
+    """What the running import is for; None when that is not known."""
+    local: Local | None = None
+    """Only looked for where something is to be pulled."""
+    ask: Ask | None = None
+    abandoned: bool = False
+    """What unfinished pulls left of it has been dropped, and none was begun since."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartPull:
+    uid: str
+    wanted: Wanted
+    auth: Auth | None
+    attempt: int
+    unless: str = ""
+    """Nothing is pulled when the reference still points at this digest."""
+
+    @property
+    def work(self) -> Hashable:
+        """A failure counts for just this."""
+        return self.wanted, self.auth.version if self.auth else "", bool(self.unless)
+
+    def describe(self) -> str:
+        if self.unless:
+            return f"ask what {self.wanted.reference} is now, and pull it if it has moved"
+        return f"pull {self.wanted.reference} for {self.wanted.platform}"
+
+
+@dataclass(frozen=True, slots=True)
+class UseLocal:
+    uid: str
+    wanted: Wanted
+    local: Local
+
+    def describe(self) -> str:
+        return f"use {self.local.name}, which is here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +191,10 @@ class StartImport:
     shown: str
     """The source as the manifest writes it."""
     attempt: int
+
+    @property
+    def work(self) -> Hashable:
+        return self.wanted
 
     def describe(self) -> str:
         return f"import the {self.wanted.source} {self.shown} for {self.wanted.platform}"
@@ -165,4 +251,36 @@ class StartPrune:
         return "delete the content and snapshots nothing else needs"
 
 
-ImageAction = StartImport | StartUnpack | NoteUnpacked | SetTags | DropJob | StartPrune
+@dataclass(frozen=True, slots=True)
+class AbandonPull:
+    quiet: ClassVar[bool] = True
+    uid: str
+    reference: str
+
+    def describe(self) -> str:
+        return f"drop what unfinished pulls of {self.reference} left"
+
+
+@dataclass(frozen=True, slots=True)
+class DropRecord:
+    """Where another name keeps the content there is nothing to delete."""
+
+    uid: str
+    target: str
+
+    def describe(self) -> str:
+        return "let go of its content, which others keep"
+
+
+ImageAction = (
+    StartPull
+    | UseLocal
+    | StartImport
+    | StartUnpack
+    | NoteUnpacked
+    | SetTags
+    | DropJob
+    | AbandonPull
+    | DropRecord
+    | StartPrune
+)

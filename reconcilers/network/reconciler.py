@@ -1,31 +1,40 @@
-"""Network (PURE): the drivers host and none need nothing in the kernel; every sandbox brings its own loopback."""
+"""Network: what containers are attached to. Those of the drivers host and none need nothing in the kernel: every sandbox
+brings its own loopback."""
 
-from typing import Any
+from collections.abc import Mapping
 
-from reconcilers.conditions import Decision, refused
-from reconcilers.declared import DeclaredReconciler
-from reconcilers.interface import Action, Diff, Reconciler
-from resources.errors import Unsupported
+from drivers.network.interface import Ipam, NetworkDriver
+from reconcilers.interface import Context, Diff
+from reconcilers.network.act import NetworkActs
+from reconcilers.network.diff import decide
+from reconcilers.network.model import NetworkAction, ObservedNetwork
+from reconcilers.network.observe import NetworkEyes
+from reconcilers.network.status import network_status
 from resources.kinds import Kind
+from resources.meta import Key, Status
 from resources.object import Object
 
-DRIVERS = ("host", "none")
 
+class NetworkReconciler:
+    kind = Kind.NETWORK
 
-def network_reconciler() -> Reconciler[None, Action]:
-    return DeclaredReconciler(Kind.NETWORK, _report, _decide)
+    def __init__(self, drivers: Mapping[str, NetworkDriver], ipam: Ipam) -> None:
+        """`drivers` by the word a manifest says."""
+        self._eyes = NetworkEyes(drivers, ipam)
+        self._acts = NetworkActs(drivers, ipam)
 
+    def observe(self, key: Key, desired: Object | None, context: Context) -> ObservedNetwork:
+        del context  # it refers to nothing
+        return self._eyes.observe(key, desired)
 
-def _report(desired: Object) -> dict[str, Any]:
-    return {"driver": desired.effective.driver}
+    def diff(self, desired: Object | None, observed: ObservedNetwork, context: Context) -> Diff[NetworkAction]:
+        return decide(desired, observed, context).diff
 
+    def act(self, action: NetworkAction) -> None:
+        self._acts.act(action)
 
-def _decide(desired: Object) -> Decision[Action]:
-    driver = desired.effective.driver
-    if driver in DRIVERS:
-        return Decision(Diff())
-    return refused(
-        Unsupported(
-            f"spec.driver: this version makes no networks of the driver {driver}", hint=f"one of {', '.join(DRIVERS)}"
-        )
-    )
+    def status(self, desired: Object, observed: ObservedNetwork, context: Context) -> Status:
+        return network_status(desired, observed, context)
+
+    def known(self) -> list[Key]:
+        return self._eyes.known()

@@ -64,7 +64,9 @@ def test_a_sandbox_on_the_host_network_has_files_and_no_namespace(sandboxes: San
 
 
 def test_files_match_what_was_written_and_nothing_else(sandboxes: SandboxDriver) -> None:
-    files = SandboxFiles("web", {"db": "10.0.0.2"}, ("10.0.0.1",), ("example.org",), ("ndots:2",))
+    files = SandboxFiles(
+        "web", extra_hosts={"db": "10.0.0.2"}, nameservers=("10.0.0.1",), search=("example.org",), options=("ndots:2",)
+    )
     assert not sandboxes.files_match(ONE, files)
     sandboxes.write_files(ONE, files)
     assert sandboxes.files_match(ONE, files)
@@ -75,14 +77,15 @@ def test_files_match_what_was_written_and_nothing_else(sandboxes: SandboxDriver)
 
 
 @pytest.mark.parametrize("character", HOSTILE)
-@pytest.mark.parametrize("place", ["hostname", "name", "address", "server", "search", "option", "zone"])
+@pytest.mark.parametrize("place", ["hostname", "name", "address", "server", "search", "option", "zone", "own"])
 def test_no_value_becomes_a_second_line(sandboxes: SandboxDriver, character: str, place: str) -> None:
     evil = f"a{character}nameserver"
     files = {
         "hostname": SandboxFiles(evil),
-        "name": SandboxFiles("web", {evil: "10.0.0.1"}),
-        "address": SandboxFiles("web", {"db": f"10.0.0.1{character}x"}),
-        "zone": SandboxFiles("web", {"db": f"fe80::1%eth0{character}10.0.0.1 x"}),
+        "name": SandboxFiles("web", extra_hosts={evil: "10.0.0.1"}),
+        "address": SandboxFiles("web", extra_hosts={"db": f"10.0.0.1{character}x"}),
+        "own": SandboxFiles("web", (f"10.0.0.1{character}",)),
+        "zone": SandboxFiles("web", extra_hosts={"db": f"fe80::1%eth0{character}10.0.0.1 x"}),
         "server": SandboxFiles("web", nameservers=(f"10.0.0.1{character}",)),
         "search": SandboxFiles("web", search=(evil,)),
         "option": SandboxFiles("web", options=(evil,)),

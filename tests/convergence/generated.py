@@ -66,6 +66,23 @@ SECURITY = some(
 )  # fmt: skip
 LABELS = st.sampled_from([{"app": "a"}, {"app": "b", "tier": "x"}])
 COMMANDS = st.sampled_from([["serve"], ["other"], ["exit", "0"], ["exit", "0"], ["exit", "3"]])
+ALONE = ("host", "none", "shared")
+"""`shared` is the sandbox of an earlier container, where there is one that runs."""
+NETWORKS = st.sampled_from([["host"], ["none"], ["shared"], []]) | st.lists(
+    st.one_of(
+        st.just({"name": "bridge"}),
+        st.builds(lambda o: {"name": "front", **o}, some(aliases=st.just(["www"]), mac=st.just("fixed"))),
+        st.builds(lambda o: {"name": "back", **o}, some(ipv4=st.just("fixed"), aliases=st.just(["api", "API"]))),
+        st.just({"name": "inner"}),
+    ),
+    min_size=1, max_size=3, unique_by=lambda one: one["name"],
+)  # fmt: skip
+PORTS = st.lists(
+    st.sampled_from([{"container": 80}, {"container": 80, "host": 1}, {"container": 81, "host": 2, "protocol": "udp"},
+                     {"container": 82, "host": 3}]),
+    min_size=1, max_size=3, unique_by=str,
+)  # fmt: skip
+"""Host ports are counted from those of each container, and so is what is "fixed" of a network."""
 CONTAINER: Mapping[str, st.SearchStrategy[Any]] = {
     "labels": LABELS,
     "annotations": st.just({"note": "x"}),
@@ -79,7 +96,8 @@ CONTAINER: Mapping[str, st.SearchStrategy[Any]] = {
     "groups": st.just(["44"]),
     "hostname": st.just("box"),
     "mounts": MOUNTS,
-    "networks": st.sampled_from([["host"], ["none"]]),
+    "networks": NETWORKS,
+    "ports": PORTS,
     "dns": st.just({"servers": ["9.9.9.9"]}),
     "extraHosts": st.sampled_from([{"a": "10.0.0.1"}, {"a": "host-gateway"}]),
     "dependsOn": DEPENDS,
@@ -121,6 +139,16 @@ ENTRIES: Mapping[str, st.SearchStrategy[Any]] = {
     "content": st.sampled_from([b"file one", b"file two"]),
 }
 NETWORK: Mapping[str, st.SearchStrategy[Any]] = {"labels": LABELS, "driver": st.sampled_from(["host", "none"])}
+BRIDGE: Mapping[str, st.SearchStrategy[Any]] = {
+    "labels": LABELS,
+    "mtu": st.just(1400),
+    "internal": st.booleans(),
+    "isolated": st.booleans(),
+    "masquerade": st.booleans(),
+    "dns": st.booleans(),
+    "second": st.just(True),
+    "moved": st.just(True),
+}
 OBJECTS: Mapping[Name, Mapping[str, st.SearchStrategy[Any]]] = {
     **{("Container", f"c{number}"): CONTAINER for number in range(5)},
     **{("Image", name): IMAGE for name in ("app", "assets")},
@@ -128,6 +156,7 @@ OBJECTS: Mapping[Name, Mapping[str, st.SearchStrategy[Any]]] = {
     ("Secret", "tls"): ENTRIES,
     ("Config", "conf"): ENTRIES,
     ("Network", "edge"): NETWORK,
+    **{("Network", name): BRIDGE for name in ("front", "back", "inner")},
 }
 
 
@@ -168,6 +197,7 @@ def manifests(wish: Wish, grown: bool = False) -> tuple[str, Files]:
     for name, fields in sorted(whole.items()):
         if name[0] == "Container":
             fields["dependsOn"] = list(_possible(name[1], fields.get("dependsOn", ()), whole))
+            _attached(name[1], fields, whole)
     for name in _named(whole):
         whole.setdefault(name, {})
     files: dict[str, bytes] = {"web.env": b"FROM_FILE=1\n"}
@@ -206,6 +236,23 @@ def _possible(own: str, wanted: Iterable[Mapping[str, Any]], whole: Wish) -> Ite
             yield {**dependency, "condition": condition}
 
 
+def _attached(own: str, fields: dict[str, Any], whole: Wish) -> None:
+    """Ports only where something can come in, and the sandbox of another only where that one has one."""
+    networks = fields.get("networks", ["none"])
+    if networks == ["shared"]:
+        able = [
+            name
+            for (kind, name), other in sorted(whole.items())
+            if kind == "Container" and name < own and not _job(other) and other.get("state", "running") == "running"
+            and other.get("networks") != ["shared"] and not str(other.get("networks")).startswith("[{'container'")
+        ]  # fmt: skip
+        fields["networks"] = [{"container": able[0]}] if able else ["none"]
+    inward = [one["name"] for one in networks if isinstance(one, dict)]
+    internal = {name for name in inward if whole.get(("Network", name), {}).get("internal", name == "inner")}
+    if not set(inward) - internal:
+        fields.pop("ports", None)
+
+
 def _named(whole: Wish) -> set[Name]:
     """What containers and volumes refer to."""
     found: set[Name] = set()
@@ -216,6 +263,8 @@ def _named(whole: Wish) -> set[Name]:
             for mount in fields.get("mounts", ()):
                 found |= {("Volume", mount[field]) for field in ("volume",) if field in mount}
                 found |= {("Image", "assets") for field in ("image",) if field in mount}
+            networks = [one["name"] for one in fields.get("networks", ()) if isinstance(one, dict) and "name" in one]
+            found |= {("Network", network) for network in networks if network != "bridge"}
             for value in (*fields.get("mounts", ()), *fields.get("env", {}).values()):
                 if isinstance(value, dict):
                     found |= {(field.title(), value[field]) for field in ("secret", "config") if field in value}
@@ -235,7 +284,18 @@ def _document(name: Name, fields: Mapping[str, Any], files: dict[str, bytes], gr
 
 
 def _container(name: Name, fields: Mapping[str, Any], files: dict[str, bytes], grown: bool) -> dict[str, Any]:
-    return {"image": {"name": "app"}, "networks": ["none"], **fields}
+    number = int(name[1].removeprefix("c"))
+    fixed = {"ipv4": f"10.2.0.{10 + number}", "mac": f"02:00:00:00:00:{number:02x}"}
+    found: dict[str, Any] = {"image": {"name": "app"}, "networks": ["none"], **fields}
+    found["networks"] = [
+        {key: fixed[key] if value == "fixed" else value for key, value in one.items()} if isinstance(one, dict) else one
+        for one in found["networks"]
+    ]
+    if "ports" in found:
+        found["ports"] = [
+            {**port, "host": 8000 + 10 * number + port["host"]} if "host" in port else port for port in found["ports"]
+        ]
+    return found
 
 
 def _image(name: Name, fields: Mapping[str, Any], files: dict[str, bytes], grown: bool) -> dict[str, Any]:
@@ -266,4 +326,12 @@ def _entries(name: Name, fields: Mapping[str, Any], files: dict[str, bytes], gro
 
 
 def _network(name: Name, fields: Mapping[str, Any], files: dict[str, bytes], grown: bool) -> dict[str, Any]:
-    return {"driver": fields.get("driver", "host")}
+    if name[1] == "edge":
+        return {"driver": fields.get("driver", "host")}
+    subnets = {"front": ["10.1.0.0/24"], "back": ["10.2.0.0/24"], "inner": []}[name[1]]
+    if "moved" in fields and name[1] != "back":
+        subnets = ["10.9.0.0/28"] if name[1] == "front" else ["10.8.0.0/24"]
+    if "second" in fields and subnets:
+        subnets = [*subnets, f"fd00:{len(name[1])}::/64"]
+    rest = {key: value for key, value in fields.items() if key not in ("second", "moved")}
+    return {"internal": name[1] == "inner", **({"subnets": subnets} if subnets else {}), **rest}

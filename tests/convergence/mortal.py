@@ -15,7 +15,7 @@ WRITES = frozenset(
         "create", "start", "kill", "pause", "resume", "update", "record_exit", "record_applied", "record_failure",
         "annotate", "delete", "exec", "prepare", "view", "commit", "remove", "mount", "unmount", "write_files",
         "import_archive", "import_layout", "import_rootfs", "unpack", "prune", "put", "mark_populated", "copy_up",
-        "extract", "project", "stage", "unstage", "rotate",
+        "extract", "project", "stage", "unstage", "rotate", "pull", "abandon",
     }
 )  # fmt: skip
 INNER = frozenset({"names", "content"})
@@ -46,7 +46,8 @@ class Death:
 
     def drivers(self, own: FakeDrivers) -> FakeDrivers:
         proxies: dict[str, Any] = {field.name: Mortal(getattr(own, field.name), self) for field in fields(own)}
-        proxies["volumes"] = {name: Mortal(driver, self) for name, driver in own.volumes.items()}
+        for kinds in ("volumes", "networks"):
+            proxies[kinds] = {name: Mortal(driver, self) for name, driver in getattr(own, kinds).items()}
         return replace(own, **proxies)
 
 

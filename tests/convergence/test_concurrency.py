@@ -40,7 +40,7 @@ class LiveWorld(World):
         return datetime.now(UTC)
 
     def _jobs(self, on_end: Callable[[Key], None]) -> Any:
-        return LiveJobs({"images": 2, "io": 2, "probes": 4}, on_end)
+        return LiveJobs({"images": 2, "pulls": 2, "io": 2, "probes": 4}, on_end)
 
     def converge(self) -> None:
         deadline = time.monotonic() + 30

@@ -50,6 +50,16 @@ apiVersion: lading/v1
 metadata: {name: conf}
 spec: {data: {a: "1", b: "2"}}
 ---
+kind: Network
+apiVersion: lading/v1
+metadata: {name: front}
+spec: {subnets: [10.1.0.0/24]}
+---
+kind: Network
+apiVersion: lading/v1
+metadata: {name: inner}
+spec: {internal: true, subnets: [10.3.0.0/24]}
+---
 kind: Container
 apiVersion: lading/v1
 metadata: {name: job}
@@ -60,7 +70,7 @@ apiVersion: lading/v1
 metadata: {name: db}
 spec:
   image: shop/app:1
-  networks: [none]
+  networks: [inner, bridge]
   dependsOn: [{container: job, condition: completed}]
   health: {exec: ["true"], interval: 1s}
   resources: {memory: 64Mi}
@@ -71,7 +81,8 @@ apiVersion: lading/v1
 metadata: {name: web}
 spec:
   image: {name: app}
-  networks: [host]
+  networks: [{name: front, aliases: [www]}, inner]
+  ports: ["8080:80", "81"]
   envFile: [./web.env]
   restart: always
   env: {PASSWORD: {secret: tls, key: key}}
@@ -113,6 +124,10 @@ SCENARIOS = {
     "recreate": Scenario(applied(("interval: 1s}", "interval: 1s}\n  user: '7'"), ("key: hidden", "key: new"))),
     "image": Scenario(applied(files={"app.tar": b"image two", "assets.tar": b"image one"})),
     "mounts": Scenario(applied(("{volume: seeded, target: /seed}, ", ""), ("target: /assets", "target: /other"))),
+    "networks": Scenario(
+        applied(("front, aliases: [www]}, inner", "front, ipv4: 10.1.0.77}, bridge"), ('"8080:80"', '"9090:80"'))
+    ),
+    "subnets": Scenario(applied(("[10.1.0.0/24]", "[10.9.0.0/24], mtu: 1400"), ("[inner, bridge]", "[inner]"))),
     "states": Scenario(applied(("restart: always", "state: paused"), ("memory: 64Mi}", "memory: 64Mi}\n  state: stopped"))),
     "delete": Scenario(lambda world: world.backend.delete(refs(world), data=True, cascade=False, force=False)),
     "release": Scenario(lambda world: world.backend.delete(refs(world), data=False, cascade=False, force=False)),

@@ -21,6 +21,8 @@ from controller.plan import Plan
 from controller.retained import RetainedVolumes
 from controller.seal import HostKey
 from controller.settings import Settings
+from controller.store.allocations import Allocations
+from controller.store.layout import ALLOCATIONS
 from controller.store.memory import MemoryStore
 from controller.store.objects import ObjectStore
 from controller.uploads import UploadFolder
@@ -31,19 +33,20 @@ from drivers.images.interface import HealthCheck, ImageConfig
 from drivers.network.fake import FakeProber
 from drivers.network.interface import ProbeAnswer
 from drivers.runtime.interface import ProcessConfig, TaskState, TaskStatus
-from drivers.snapshots.interface import SnapshotKind
 from manifests.interface import NeedKind, Text
 from manifests.load import load
 from reconcilers.config.reconciler import config_reconciler
 from reconcilers.container.reconciler import ContainerDrivers, ContainerReconciler
+from reconcilers.image.model import UID
 from reconcilers.image.reconciler import ImageReconciler
 from reconcilers.interface import Diff
-from reconcilers.network.reconciler import network_reconciler
+from reconcilers.network.reconciler import NetworkReconciler
 from reconcilers.secret.reconciler import secret_reconciler
 from reconcilers.volume.reconciler import VolumeReconciler
 from resources.kinds import Kind
 from resources.meta import Key, Ref
 from resources.object import Object
+from tests.convergence.state import state
 from tests.unit.reconcilers.container.worlds import ThisHost, resolved
 from tests.unit.reconcilers.engines import NOW, ManualJobs
 
@@ -133,7 +136,7 @@ class World:
 
     def begin(self, drivers: Callable[[FakeDrivers], FakeDrivers] = lambda own: own, store: Any = None) -> None:
         """The next engine takes over, as the daemon begins: `drivers` and `store` are what it has to do with."""
-        own = drivers(self.machine.drivers(program))
+        own = drivers(self.machine.drivers(program, Allocations(store or self.store)))
         own.runtime.now = self.clock
         self.runtime = own.runtime
         objects = ObjectStore(store or self.store)
@@ -168,19 +171,20 @@ class World:
         now, uploads = self.clock, self.uploads
         containers = ContainerDrivers(
             runtime=own.runtime, snapshotter=own.snapshotter, roots=own.roots, images=own.images,
-            sandboxes=own.sandboxes, volumes=own.volumes, anonymous=own.anonymous, copy_up=own.copy_up,
+            sandboxes=own.sandboxes, networks=own.networks, ipam=own.ipam, host_ports=own.host_ports,
+            publisher=own.publisher, names=own.names, volumes=own.volumes, anonymous=own.anonymous, copy_up=own.copy_up,
             projector=own.projector, stage=own.stage, prober=own.prober, logs=own.logs, sealer=self.key, jobs=jobs,
             events=self.told, resolve_user=resolved, seccomp=lambda profile, caps: {"profile": profile}, host=ThisHost(),
             now=now,
         )  # fmt: skip
         return {
-            Kind.IMAGE: ImageReconciler(own.images, jobs, uploads, platform="linux/amd64", now=now),
+            Kind.IMAGE: ImageReconciler(own.images, jobs, uploads, sealer=self.key, platform="linux/amd64", now=now),
             Kind.CONTAINER: ContainerReconciler(containers),
             Kind.VOLUME: VolumeReconciler(
                 own.volumes, images=own.images, snapshotter=own.snapshotter, root_filesystems=own.roots,
                 copy_up=own.copy_up, populator=own.populator, copier=own.copier, jobs=jobs, inputs=uploads, now=now,
             ),
-            Kind.NETWORK: network_reconciler(),
+            Kind.NETWORK: NetworkReconciler(own.networks, own.ipam),
             Kind.SECRET: secret_reconciler(),
             Kind.CONFIG: config_reconciler(),
         }  # fmt: skip
@@ -189,8 +193,8 @@ class World:
         settings = Settings(root=self.folder, run_root=self.folder)
         backend = EngineBackend(
             settings, self.engine, cast(Any, self.told), self.uploads, cast(Any, None),
-            RetainedVolumes(own.volumes, self.told), self.key, own.runtime.info, threading.Event(),
-            self.new_uid,
+            RetainedVolumes(own.volumes, self.told), cast(Any, None), self.key, own.runtime.info, lambda: lambda _: None,
+            threading.Event(), self.new_uid,
         )  # fmt: skip
         wiring = Wiring(
             settings=settings, engine=self.engine, objects=objects, events=cast(Any, self.told), backend=backend,
@@ -226,13 +230,24 @@ class World:
         return self.backend.plan(self.submissions(manifests, files), options or ApplyOptions())
 
     def delete_all(self) -> None:
-        """Every object and all data, retained data too."""
+        """Every object and all data, retained data and what was pulled too."""
         refs = [item.ref for item in self.objects if not item.deleting]
         self.backend.delete(refs, data=True, cascade=True, force=False)
         self.converge()
         self.wiring.release_uploads()
         for ref in self.backend.retained.list():
             self.backend.retained.discard(ref)
+        self.clear_cache()
+
+    def clear_cache(self) -> None:
+        """What stays of pulled images when nobody asks for them."""
+        names = self.machine.images.names()
+        for name, where in names.list():
+            if UID not in where.annotations:
+                names.delete(name)
+        images = self.engine.reconcilers[Kind.IMAGE]
+        assert isinstance(images, ImageReconciler)
+        images.prune()
 
     # ---- time
 
@@ -315,10 +330,14 @@ class World:
             "snapshots": list(machine.snapshots.walk()),
             "roots": list(machine.roots),
             "sandboxes": list(machine.sandboxes.list()),
+            "networks": list(machine.networks.list()),
+            "ports": list(machine.ports.list()),
+            "names": list(machine.names.list()),
+            "allocations": [entry.key for entry in self.store.range(ALLOCATIONS)],
             "projections": list(machine.files.projections),
             "stages": list(machine.files.staged),
             "volumes": list(machine.files.volumes),
-            "names": list(machine.images.names().list()),
+            "images": list(machine.images.names().list()),
             "blobs": list(machine.images.content().walk()),
             "uploads": [path for path in (self.folder / "uploads").iterdir() if path.name != "tmp"],
             "jobs": list(self.jobs.states),
@@ -326,48 +345,5 @@ class World:
         return {name: items for name, items in found.items() if items}
 
     def state(self) -> Any:
-        """Everything on the host, told without what differs from one way there to another: uids, lives, attempts, times."""
-        machine = self.machine
-        names = {item.metadata.uid: str(item.ref) for item in self.objects}
-
-        def told(value: Any) -> str:
-            text = repr(value)
-            for uid, name in names.items():
-                for at in {text[m + 32 : m + 64] for m in _places(text, uid) if _hex(text[m + 32 : m + 64])}:
-                    text = text.replace(uid + at, f"<{name}>")
-                text = text.replace(uid, f"<{name}>")
-            return text
-
-        tasks = [
-            (
-                told(task.id), task.status, task.exit_code, told(task.limits),
-                told(machine.tasks.configs[task.id].spec) if task.id in machine.tasks.configs else "",
-                told({k: v for k, v in task.applied.items() if k not in ("failures", "started")}),
-            )
-            for task in self.tasks
-        ]  # fmt: skip
-        volumes = [told((state, machine.files.trees.get(state.path))) for state in machine.files.volumes.values()]
-        layers = [told(info) for info in machine.snapshots.walk() if info.kind is not SnapshotKind.COMMITTED]
-        return {
-            "tasks": sorted(tasks, key=str),
-            "volumes": sorted(volumes),
-            "layers": sorted(layers),
-            "images": sorted(info.key for info in machine.snapshots.walk() if info.kind is SnapshotKind.COMMITTED),
-            "roots": sorted(map(told, machine.roots.items())),
-            "sandboxes": sorted(told(machine.sandboxes.inspect(name)) for name in machine.sandboxes.list()),
-            "projections": sorted(map(told, machine.files.projections.items())),
-            "stages": sorted(map(told, machine.files.staged.items())),
-            "names": sorted(map(told, machine.images.names().list())),
-            "blobs": sorted(blob.digest for blob in machine.images.content().walk()),
-        }
-
-
-def _places(text: str, word: str) -> Iterator[int]:
-    at = text.find(word)
-    while at >= 0:
-        yield at
-        at = text.find(word, at + 1)
-
-
-def _hex(text: str) -> bool:
-    return len(text) == 32 and not set(text) - set("0123456789abcdef")
+        """Everything on the host, told without what differs from one way there to another."""
+        return state(self.machine, self.objects, Allocations(self.store))

@@ -58,7 +58,7 @@ def test_an_engine_that_cannot_start_says_why(engine: Make) -> None:
     answer = made("get", "container", check=False)
     assert answer.returncode == 1
     assert "the engine did not start" in answer.stderr
-    assert "workers is a whole number" in answer.stderr
+    assert "workers: must be a whole number" in answer.stderr
     (made.root / "settings.yaml").unlink()
 
 

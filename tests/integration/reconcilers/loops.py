@@ -26,7 +26,7 @@ class ThreadedLoop:
         (base / "inputs").mkdir(parents=True, exist_ok=True)
         self.inputs = FolderInputs(base / "inputs")
         self._ended = threading.Event()
-        self.jobs = ThreadJobs({"images": 2, "io": 2}, lambda _key: self._ended.set())
+        self.jobs = ThreadJobs({"images": 2, "pulls": 2, "io": 2}, lambda _key: self._ended.set())
         self.dependencies: Mapping[Ref, Object] = {}
 
     def take(self, source: Path) -> str:

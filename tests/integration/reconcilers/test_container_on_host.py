@@ -17,6 +17,11 @@ from drivers.images.interface import Image
 from drivers.images.store import ImageDriver
 from drivers.kernel.mount import unmount
 from drivers.logs.file import FileLogs
+from drivers.network.fake_allocations import FakeAllocations
+from drivers.network.fake_ports import FakePorts
+from drivers.network.host_ports import StoredHostPorts
+from drivers.network.ipam import DefaultIpam
+from drivers.network.names.fake import FakeNames
 from drivers.network.prober import SandboxProber
 from drivers.network.sandbox import NetnsSandboxes
 from drivers.runtime.interface import TaskState, TaskStatus
@@ -59,6 +64,7 @@ class Life:
         self.jobs = ThreadJobs({"io": 1, "probes": 1}, lambda _: None)
         self.logs = FileLogs(root, run_root)
         self.objects: dict[Ref, Object] = {}
+        allocations = FakeAllocations()
         self.reconciler = ContainerReconciler(
             ContainerDrivers(
                 runtime=self.runtime,
@@ -66,6 +72,11 @@ class Life:
                 roots=self.roots,
                 images=self.images,
                 sandboxes=self.sandboxes,
+                networks={},
+                ipam=DefaultIpam(allocations, routes=lambda: (), link=lambda network_id: network_id[:8]),
+                host_ports=StoredHostPorts(allocations, lambda: ()),
+                publisher=FakePorts(),
+                names=FakeNames(),
                 volumes={"local": self.volumes},
                 anonymous=LocalVolumes(root / "anonymous", run_root / "anonymous"),
                 copy_up=DescriptorCopyUp(),

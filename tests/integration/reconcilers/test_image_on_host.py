@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from controller.seal import HostKey
 from drivers.images.store import ImageDriver
 from drivers.kernel.mount import mount, unmount
 from drivers.snapshots.overlay import OverlaySnapshotter
@@ -31,13 +32,22 @@ class Life(ThreadedLoop):
 
     def __init__(self, base: Path) -> None:
         super().__init__(base)
+        self.base = base
         self.snapshots = OverlaySnapshotter(base / "snapshots")
-        self.images = ImageDriver(base / "images", self.snapshots)
+        self.images = self._driver(base)
         self.images.cleanup()
         self.snapshots.cleanup()
         self.reconciler: ImageReconciler = ImageReconciler(
-            self.images, self.jobs, self.inputs, platform=PLATFORM, now=lambda: datetime.now(UTC)
+            self.images,
+            self.jobs,
+            self.inputs,
+            sealer=HostKey(base),
+            platform=PLATFORM,
+            now=lambda: datetime.now(UTC),
         )
+
+    def _driver(self, base: Path) -> ImageDriver:
+        return ImageDriver(base / "images", self.snapshots)
 
     def run(self, item: Object, target: Path, *command: str) -> str:
         """Run a command in the image's tree."""

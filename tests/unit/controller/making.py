@@ -30,9 +30,10 @@ def ref(text: str, namespace: str = "default") -> Ref:
 
 
 def made(text: str, spec: Mapping[str, Any] | None = None, **meta: Any) -> Object:
-    """`made("container/web", {"image": "nginx"})`"""
+    """`made("container/web", {"image": "nginx"})`; a container is on no network unless that is said."""
     named = ref(text, meta.pop("namespace", "default"))
-    parsed = SPECS[named.kind].parse(dict(spec or {}))
+    alone = {"networks": [{"name": "none"}]} if named.kind is Kind.CONTAINER else {}
+    parsed = SPECS[named.kind].parse({**alone, **(spec or {})})
     metadata = {"name": named.name, "namespace": named.namespace, "uid": next(_uids), "creation_timestamp": NOW, **meta}
     effective: Any = parsed
     if isinstance(parsed, ConfigSpec):

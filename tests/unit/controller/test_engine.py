@@ -45,7 +45,11 @@ class World:
     acts: list[SetValue] = field(default_factory=list)
     conditions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     wake: datetime | None = None
+    phase: str = "Done"
+    fields: dict[str, Any] = field(default_factory=dict)
     overlapping: bool = False
+    observed: list[str] = field(default_factory=list)
+    refreshed: list[tuple[Key, bool]] = field(default_factory=list)
     _busy: set[str] = field(default_factory=set)
 
     def observe(self, key: Key, desired: Object | None, context: Context) -> str | None:
@@ -53,6 +57,7 @@ class World:
         self._busy.add(key.uid)
         time.sleep(0)
         self._busy.discard(key.uid)
+        self.observed.append(key.uid)
         return self.values.get(key.uid)
 
     def diff(self, desired: Object | None, observed: str | None, context: Context) -> Diff[SetValue]:
@@ -88,11 +93,14 @@ class World:
             for kind in types
         )
         return Status(
-            phase="Done" if done else "Pending",
+            phase=(self.phase if done else "Pending"),
             observed_generation=desired.metadata.generation,
             conditions=conditions,
-            fields={"value": observed},
+            fields={"value": observed, **self.fields},
         )
+
+    def refresh(self, key: Key, *, ask: bool) -> None:
+        self.refreshed.append((key, ask))
 
     def known(self) -> list[Key]:
         return [Key(kind=self.kind, uid=uid) for uid in self.values]
@@ -330,6 +338,45 @@ def test_times_of_conditions_stay_while_their_status_does(loop: Loop) -> None:
     again = loop.engine.status(item.key)
     assert again is not None
     assert again.conditions == status.conditions
+
+
+def test_how_far_some_work_is_wakes_nobody_who_waits_for_it(loop: Loop) -> None:
+    loop.containers.conditions = {"db": ("Started",)}
+    db, web = loop.add(container("db"), container("web", Dependency(container="db")))
+    loop.until(lambda: loop.ready(web))
+    assert loop.engine.queue.wait_idle(5)
+
+    def looks_of_web(**fields: Any) -> int:
+        loop.containers.observed.clear()
+        loop.containers.fields = fields
+        loop.engine.queue.add(db.key)
+        assert loop.engine.queue.wait_idle(5)
+        return loop.containers.observed.count(web.metadata.uid)
+
+    looks_of_web(progress={"done": 1})
+    assert looks_of_web(progress={"done": 2}) == 0
+    assert looks_of_web(restarts=1) == 1
+
+
+def test_an_apply_refreshes_what_it_names_and_asks_no_more_of_what_that_uses(loop: Loop) -> None:
+    loop.containers.conditions = {"db": ("Started",)}
+    db, web = loop.add(container("db"), container("web", Dependency(container="db")))
+    loop.until(lambda: loop.ready(web))
+    assert loop.engine.queue.wait_idle(5)
+    loop.containers.observed.clear()
+    loop.engine.refresh(web)
+    assert loop.containers.refreshed == [(web.key, True), (db.key, False)]
+    assert loop.engine.queue.wait_idle(5)
+    assert {web.metadata.uid, db.metadata.uid} <= set(loop.containers.observed)
+
+
+def test_what_removes_itself_is_gone_once_it_has_ended(loop: Loop) -> None:
+    (item,) = loop.add(container("job", auto_remove=True))
+    loop.until(lambda: loop.ready(item))
+    loop.containers.phase = "Completed"
+    loop.engine.queue.add(item.key)
+    loop.until(lambda: not loop.objects.list())
+    assert loop.containers.values == {}
 
 
 def test_many_objects_at_once_never_meet_themselves(loop: Loop) -> None:

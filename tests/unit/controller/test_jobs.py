@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from controller.jobs import ThreadJobs, job_key
-from reconcilers.interface import JobProgress
+from reconcilers.interface import JobPart, JobProgress
 from resources.errors import Cancelled, Unavailable
 from resources.kinds import Kind
 from resources.meta import Key
@@ -57,6 +57,26 @@ def test_a_job_runs_once_and_wakes_its_key(jobs: ThreadJobs, ends: Ends) -> None
     assert (state.running, state.what, state.done, state.total, state.error) == (False, "reading", 3, 10, None)
     assert runs == [1]
     assert ends.keys == [KEY] == [job_key(JOB)]
+
+
+def test_each_thing_a_job_does_is_told_whichever_thread_tells_of_it(jobs: ThreadJobs, ends: Ends) -> None:
+    def work(progress: JobProgress) -> None:
+        def fetch(what: str) -> None:
+            for done in range(201):
+                progress(what, done, 200)
+
+        threads = [threading.Thread(target=fetch, args=(f"layer {number}",)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    jobs.start(JOB, "images", work)
+    ends.wait()
+    state = jobs.state(JOB)
+    assert state is not None
+    assert not state.running
+    assert sorted(state.parts, key=lambda part: part.what) == [JobPart(f"layer {n}", 200, 200) for n in range(8)]
 
 
 def test_a_failed_job_says_why_and_is_begun_again_when_asked(jobs: ThreadJobs, ends: Ends) -> None:

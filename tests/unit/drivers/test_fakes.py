@@ -10,7 +10,21 @@ from drivers.copy.interface import Copier
 from drivers.fakes import FakeDrivers, FakeMachine
 from drivers.images.interface import Images
 from drivers.logs.interface import LogDriver
-from drivers.network.interface import Prober, SandboxDriver
+from drivers.network.fake_allocations import FakeAllocations
+from drivers.network.fake_networks import FakeNetworks
+from drivers.network.interface import (
+    Allocations,
+    HostPorts,
+    Ipam,
+    NetworkConfig,
+    NetworkDriver,
+    PortPublisher,
+    PortRequest,
+    Prober,
+    PublishedPort,
+    SandboxDriver,
+)
+from drivers.network.names.interface import Names, SandboxNames
 from drivers.runtime.interface import Runtime, TaskStatus
 from drivers.snapshots.interface import Mount, RootFilesystems, Snapshotter
 from drivers.volumes.fake import FakeVolumes
@@ -18,7 +32,7 @@ from drivers.volumes.interface import CopyUp, Populator, Projector, Stage, Volum
 from resources.errors import Unavailable
 from tests.tasks import task
 
-TASK = "1" * 64
+TASK, OWNER, NETWORK = "1" * 64, "2" * 32, "3" * 32
 LOCAL, TMPFS = VolumeConfig("a" * 32, "default/data", 1 << 20), VolumeConfig("b" * 32, "default/cache")
 
 
@@ -43,6 +57,10 @@ CONTRACTS = [
     ("roots", RootFilesystems),
     ("images", Images),
     ("sandboxes", SandboxDriver),
+    ("ipam", Ipam),
+    ("host_ports", HostPorts),
+    ("publisher", PortPublisher),
+    ("names", Names),
     ("prober", Prober),
     ("copy_up", CopyUp),
     ("populator", Populator),
@@ -71,6 +89,29 @@ def test_there_is_a_twin_of_each_volume_driver() -> None:
     assert set(volumes) == {"local", "tmpfs"}
     for call in (call for call in vars(VolumeDriver) if not call.startswith("_")):
         assert parameters(getattr(FakeVolumes, call)) == parameters(getattr(VolumeDriver, call)), call
+
+
+@pytest.mark.parametrize(("twin", "contract"), [(FakeNetworks, NetworkDriver), (FakeAllocations, Allocations)])
+def test_there_is_a_twin_of_networks_and_of_who_holds_what(twin: type, contract: type) -> None:
+    assert set(FakeMachine().drivers().networks) == {"bridge"}
+    for call in (call for call in vars(contract) if not call.startswith("_")):
+        assert parameters(getattr(twin, call)) == parameters(getattr(contract, call)), call
+
+
+def test_a_reboot_takes_networks_ports_and_names_and_nobodys_addresses() -> None:
+    machine = FakeMachine()
+    drivers = machine.drivers()
+    pools = drivers.ipam.allocate_subnets(NETWORK, ())
+    drivers.networks["bridge"].apply(NetworkConfig(NETWORK, pools))
+    [address] = drivers.ipam.allocate(NETWORK, pools, OWNER)
+    [port] = drivers.host_ports.allocate(OWNER, [PortRequest(80)])
+    drivers.publisher.publish(OWNER, [PublishedPort(port.host or 0, 80, ipv4=address)])
+    drivers.names.set(SandboxNames(TASK, Path("/netns"), ()))
+    machine.reboot()
+    again = machine.drivers()
+    assert (again.networks["bridge"].list(), again.publisher.list(), again.names.list()) == ([], [], [])
+    assert again.ipam.addresses(OWNER) == {NETWORK: (address,)}
+    assert again.host_ports.held(OWNER, [PortRequest(80)]) == (port,)
 
 
 def test_the_next_engine_finds_everything() -> None:

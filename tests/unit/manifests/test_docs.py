@@ -31,9 +31,7 @@ def test_it_has_a_manifest_of_every_kind() -> None:
 @pytest.mark.parametrize("kind", SUPPORTED)
 def test_every_field_is_in_it(kind: Kind) -> None:
     refused = {entry.steps[1] for entry in REFUSED.get(kind, ()) if len(entry.steps) > 1}
-    # A Network has none but its driver yet.
-    fields = ["driver"] if kind is Kind.NETWORK else form(SPECS[kind]).fields
-    assert [name for name in (*fields, *refused) if not re.search(rf"[`.]{name}\b", PAGE)] == []
+    assert [name for name in (*form(SPECS[kind]).fields, *refused) if not re.search(rf"[`.]{name}\b", PAGE)] == []
 
 
 @pytest.mark.parametrize(

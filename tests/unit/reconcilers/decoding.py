@@ -14,6 +14,8 @@ from resources.meta import Model
 
 def decoded(kind: Any, data: Any) -> Any:
     """Raises: TypeError where the data cannot be what is annotated."""
+    if kind is Any:
+        return data
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         return _one_of(get_args(kind), data)

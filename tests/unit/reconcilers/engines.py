@@ -77,7 +77,7 @@ class ManualJobs:
             if job_id in self.cancelled:
                 raise Cancelled(f"{what} was cancelled")
             if job_id in self.states:
-                self.states[job_id] = JobState(True, what, done, total)
+                self.states[job_id] = self.states[job_id].told(what, done, total)
 
         error: Exception | None = None
         try:

@@ -48,6 +48,11 @@ def test_what_may_pass_is_tried_again_ever_later(number: int, seconds: float) ->
     assert turn(state, "a", due) == Turn(start=number + 1)
 
 
+def test_what_fails_for_good_is_told_from_what_goes_on() -> None:
+    assert turn(failed(DataLoss("bad")), "a", NOW).failure == "Failed"
+    assert turn(failed(Unavailable("away")), "a", NOW).failure == "Retrying"
+
+
 def test_a_job_says_what_it_was_for_and_when_it_failed() -> None:
     def work(progress: object) -> None:
         raise ZeroDivisionError("oops")

@@ -1,4 +1,4 @@
-"""Secrets, configs and networks: nothing on the host, ready at once, gone when nobody uses them."""
+"""Secrets and configs: nothing on the host, ready at once, gone when nobody uses them."""
 
 import base64
 import json
@@ -8,7 +8,6 @@ import pytest
 
 from reconcilers.config.reconciler import config_reconciler
 from reconcilers.interface import Diff, Reconciler
-from reconcilers.network.reconciler import network_reconciler
 from reconcilers.secret.reconciler import secret_reconciler
 from resources.kinds import Kind
 from resources.object import Object
@@ -29,11 +28,10 @@ CONFIG = made(
     {"data": {"nginx.conf": "events {}"}},
     effective={"entries": {"nginx.conf": "ZXZlbnRzIHt9"}, "digests": {"nginx.conf": "sha256:aa"}},
 )
-NETWORK = made(Kind.NETWORK, "host", {"driver": "host"})
-ALL = [(secret_reconciler(), SECRET), (config_reconciler(), CONFIG), (network_reconciler(), NETWORK)]
+ALL = [(secret_reconciler(), SECRET), (config_reconciler(), CONFIG)]
 
 
-@pytest.mark.parametrize(("reconciler", "item"), ALL, ids=("secret", "config", "network"))
+@pytest.mark.parametrize(("reconciler", "item"), ALL, ids=("secret", "config"))
 def test_ready_at_once_and_nothing_to_sweep(reconciler: Reconciler[Any, Any], item: Object) -> None:
     loop = Loop(lambda _jobs, _now: reconciler)
     assert reconciler.kind is item.kind
@@ -46,7 +44,7 @@ def test_ready_at_once_and_nothing_to_sweep(reconciler: Reconciler[Any, Any], it
     assert loop.acted == []
 
 
-@pytest.mark.parametrize(("reconciler", "item"), ALL, ids=("secret", "config", "network"))
+@pytest.mark.parametrize(("reconciler", "item"), ALL, ids=("secret", "config"))
 def test_deletion_waits_for_the_users(reconciler: Reconciler[Any, Any], item: Object) -> None:
     loop = Loop(lambda _jobs, _now: reconciler)
     loop.blockers = ("container/web uses it", "container/db uses it")

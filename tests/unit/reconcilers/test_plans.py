@@ -17,7 +17,8 @@ from reconcilers.conditions import Decision
 from reconcilers.image import diff as image
 from reconcilers.image.model import ObservedImage
 from reconcilers.interface import Context, Diff
-from reconcilers.network.reconciler import network_reconciler
+from reconcilers.network import diff as network
+from reconcilers.network.model import ObservedNetwork
 from reconcilers.volume import diff as volume
 from reconcilers.volume.model import ObservedVolume
 from resources.kinds import Kind
@@ -48,11 +49,10 @@ def deciding(kind: Kind, observed: Any, decide: Callable[[Object | None, Any, Co
     )
 
 
-_network = network_reconciler()
 SUBJECTS = {
     "image": deciding(Kind.IMAGE, ObservedImage, image.decide),
     "volume": deciding(Kind.VOLUME, ObservedVolume, volume.decide),
-    "network": Subject(Kind.NETWORK, type(None), _network.diff, _network.status),
+    "network": deciding(Kind.NETWORK, ObservedNetwork, network.decide),
 }
 
 

@@ -104,7 +104,7 @@ def test_deleting_ends_the_copies_in_other_mount_namespaces(sandboxes: NetnsSand
 
 
 def test_files_keep_their_inode(sandboxes: NetnsSandboxes) -> None:
-    sandboxes.write_files(ONE, SandboxFiles("web", {"db": "10.0.0.2"}))
+    sandboxes.write_files(ONE, SandboxFiles("web", extra_hosts={"db": "10.0.0.2"}))
     hosts = sandboxes.files(ONE)["hosts"]
     inode = hosts.stat().st_ino
     assert hosts.stat().st_mode & 0o777 == 0o644

@@ -1,24 +1,29 @@
 """A user and an engine in memory, for tests of the verbs."""
 
+import contextlib
 import hashlib
-import itertools
 import queue
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from controller.cli import dispatch
+from controller.image_operations import StoredImageOperations
 from controller.interface import Applied, ApplyOptions, Content, EngineEvent, Stream, Submission
 from controller.plan import Change, Plan
 from controller.plan import Verb as PlanVerb
-from resources.errors import Conflict, DataLoss, NotFound
+from drivers.images.fake import FakeImages
+from drivers.images.interface import Images
+from drivers.snapshots.fake import FakeSnapshotter
+from resources.errors import Conflict, DataLoss, InvalidArgument, NotFound, PermissionDenied
 from resources.kinds import Kind
-from resources.meta import Condition, Key, ObjectMeta, Ref, Status
-from resources.object import EFFECTIVE, SPECS, Object
-from resources.secret import Sealed, SecretContent
+from resources.meta import Key, Ref
+from resources.object import Object
+from tests.unit.controller.cli.fake_objects import NOW, FakeObjects, status
 
-NOW = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
+PLATFORM = "linux/amd64"
 
 
 class FakeSession:
@@ -34,6 +39,8 @@ class FakeSession:
         self.interrupted: Callable[[], bool] = lambda: False
         self.joined: list[tuple[Stream, bool, bool, bool]] = []
         self.received: dict[str, bytes] = {}
+        self.answers: list[str] = []
+        self.asked: list[tuple[str, bool]] = []
 
     @property
     def text(self) -> str:
@@ -78,8 +85,14 @@ class FakeSession:
     def variables(self) -> Mapping[str, str]:
         return self.environment
 
-    def write(self, path: str, data: bytes) -> None:
-        self.files[path] = data
+    def write(self, path: str, data: bytes | Iterator[bytes]) -> None:
+        self.files[path] = data if isinstance(data, bytes) else b"".join(data)
+
+    def ask(self, question: str, *, hidden: bool = False) -> str:
+        if not self.stdin_tty:
+            raise InvalidArgument("there is no terminal to ask on")
+        self.asked.append((question, hidden))
+        return self.answers.pop(0)
 
     def receive(self, path: str, chunks: Iterator[bytes], *, name: str = "") -> None:
         self.received[path] = b"".join(chunks)
@@ -94,91 +107,15 @@ class FakeSession:
         return stream.wait()
 
 
-def status(ready: bool | None = True, phase: str = "Running", message: str = "", **fields: Any) -> Status:
-    condition = Condition(
-        type="Ready",
-        status="Unknown" if ready is None else "True" if ready else "False",
-        reason=fields.pop("reason", "Ready"),
-        message=message,
-        last_transition_time=NOW,
-    )
-    return Status(phase=phase, observed_generation=1, conditions=(condition,), fields=fields)
-
-
-class FakeObjects:
-    """The store as commands see it; `history` is every change, by revision."""
-
-    def __init__(self) -> None:
-        self.items: dict[Key, Object] = {}
-        self.statuses: dict[Key, Status] = {}
-        self.history: list[Key] = []
-        self._numbers = itertools.count(1)
-
-    def add(self, kind: Kind, name: str, spec: Mapping[str, Any] | None = None, **metadata: Any) -> Object:
-        written = SPECS[kind].parse(dict(spec or {}))
-        return self.put(self.make(kind, written, ObjectMeta(**self._meta(name, **metadata))))
-
-    def make(self, kind: Kind, written: Any, metadata: ObjectMeta) -> Object:
-        effective: Any = written
-        if kind is Kind.SECRET:
-            keys = [*written.data, *written.files, *written.env, *written.generate]
-            entries = {key: Sealed(digest=f"digest-of-{key}", value="c2VhbGVk") for key in keys}
-            effective = SecretContent(entries=entries)
-        elif kind is Kind.CONFIG:
-            effective = EFFECTIVE[kind].parse({"entries": dict.fromkeys([*written.data, *written.files], "")})
-        return Object(kind=kind, metadata=metadata, spec=written, effective=effective)
-
-    def submit(self, submission: Submission) -> Object:
-        manifest = submission.located.manifest
-        metadata = {**manifest.metadata.model_dump(), **self._meta(manifest.metadata.name)}
-        return self.make(manifest.kind, manifest.spec, ObjectMeta(**metadata))
-
-    def put(self, item: Object, report: Status | None = None) -> Object:
-        self.items[item.key] = item
-        if report is not None:
-            self.statuses[item.key] = report
-        self.history.append(item.key)
-        return item
-
-    def report(self, item: Object, report: Status) -> None:
-        self.statuses[item.key] = report
-        self.history.append(item.key)
-
-    def remove(self, key: Key) -> None:
-        self.items.pop(key, None)
-        self.history.append(key)
-
-    def get(self, key: Key) -> Object | None:
-        return self.items.get(key)
-
-    def find(self, ref: Ref) -> Object | None:
-        return next((item for item in list(self.items.values()) if item.ref == ref), None)
-
-    def list(self, kind: Any = None, namespace: str | None = None) -> Sequence[Object]:
-        found = (
-            item
-            for item in self.items.values()
-            if (kind is None or item.kind is kind) and (namespace is None or item.metadata.namespace == namespace)
-        )
-        return sorted(found, key=lambda item: (item.kind, item.metadata.namespace, item.metadata.name))
-
-    def status(self, key: Key) -> Status | None:
-        return self.statuses.get(key)
-
-    def revision(self) -> int:
-        return len(self.history)
-
-    def _meta(self, name: str, **metadata: Any) -> dict[str, Any]:
-        uid = f"{next(self._numbers):032x}"
-        return {"name": name, "uid": uid, "creation_timestamp": NOW, "resource_version": 1, **metadata}
-
-
 class FakeEvents:
     def __init__(self) -> None:
         self.entries: list[EngineEvent] = []
 
     def add(self, item: Object, reason: str, message: str, when: datetime = NOW) -> None:
         self.entries.append(EngineEvent(len(self.entries) + 1, when, item.key, item.ref, reason, message))
+
+    def emit(self, key: Key, reason: str, message: str, **data: Any) -> None:
+        self.entries.append(EngineEvent(len(self.entries) + 1, NOW, key, None, reason, message, data))
 
     def read(self, since: int = 0, *, limit: int = 10_000) -> Sequence[EngineEvent]:
         return [event for event in self.entries if event.sequence > since][:limit]
@@ -284,6 +221,28 @@ class FakeRetained:
         self.refs.remove(ref)
 
 
+class FakeLogins:
+    """`taken`: the only name and password a registry takes."""
+
+    def __init__(self) -> None:
+        self.taken = ("me", "secret")
+        self.saved: dict[str, str] = {}
+        self.others: dict[str, str] = {}
+        """What somebody else saved, and is used all the same."""
+
+    def log_in(self, host: str, username: str, password: str) -> str:
+        if (username, password) != self.taken:
+            raise PermissionDenied(f"{host} does not take this login")
+        self.saved[host] = username
+        return "/root/credentials.json"
+
+    def log_out(self, host: str) -> bool:
+        return self.saved.pop(host, None) is not None
+
+    def list(self) -> Sequence[tuple[str, str]]:
+        return sorted({**self.others, **self.saved}.items())
+
+
 class FakeBackend:
     """`then` is what the engine makes of a written object: by default it is ready at once."""
 
@@ -293,6 +252,8 @@ class FakeBackend:
         self.events = FakeEvents()
         self.operations = FakeOperations()
         self.retained = FakeRetained()
+        self.logins = FakeLogins()
+        self.images = self.image_operations(FakeImages(), Path("/nonexistent"))
         self.applied: list[tuple[Sequence[Submission], ApplyOptions, int | None]] = []
         self.deleted: list[tuple[Sequence[Ref], dict[str, bool]]] = []
         self.then: Callable[[Object], None] = lambda item: self.objects.report(item, status())
@@ -302,6 +263,20 @@ class FakeBackend:
         self.planned: tuple[Change, ...] = ()
         self.edges: list[tuple[Ref, Ref, str]] = []
         self.ended = False
+
+    def image_operations(self, images: Images, spool: Path) -> StoredImageOperations:
+        """The engine's own, on images of somebody's choice."""
+        return StoredImageOperations(
+            images,
+            FakeSnapshotter(),
+            self.objects,
+            self.events,
+            self.logins,
+            busy=contextlib.nullcontext,
+            prune=lambda: images.prune([target.digest for _, target in images.names().list()]),
+            spool=spool,
+            platform=PLATFORM,
+        )
 
     def wanted(self, submissions: Sequence[Submission]) -> frozenset[str]:
         digests = (content.digest for s in submissions for content in s.contents.values() if content.data is None)

@@ -159,3 +159,50 @@ def test_interrupting_the_wait_leaves_the_objects(backend: FakeBackend) -> None:
     user.interrupted = lambda: time.monotonic() > until
     assert run(backend, user) == 130
     assert backend.objects.find(ref(Kind.CONTAINER, "web")) is not None
+
+
+def test_what_is_implied_is_waited_for_and_its_progress_is_seen(backend: FakeBackend) -> None:
+    image = backend.objects.add(Kind.IMAGE, "nginx_1", {"from": {"registry": "nginx:1"}}, implied=True)
+    other = backend.objects.add(Kind.IMAGE, "redis_7", {"from": {"registry": "redis:7"}}, implied=True)
+    backend.objects.report(other, status(False, "Failed", "nobody waits for this one"))
+    web = ref(Kind.CONTAINER, "web")
+    backend.edges = [(web, image.ref, "ready"), (ref(Kind.CONTAINER, "other"), other.ref, "ready")]
+
+    def pulled(item: Object) -> None:
+        backend.objects.report(item, status(False, "Waiting", "image/nginx_1 is not ready"))
+
+        def pull() -> None:
+            for done in range(0, 101, 5):
+                layers = [{"digest": "a", "done": done << 20, "total": 100 << 20}]
+                progress = {"what": "pull nginx:1", "done": done << 20, "total": 100 << 20, "layers": layers}
+                backend.objects.report(image, status(False, "Pulling", f"pull nginx:1 {done}%", progress=progress))
+                time.sleep(0.01)
+            backend.objects.report(image, status())
+            backend.objects.report(item, status())
+
+        threading.Thread(target=pull).start()
+
+    backend.then = pulled
+    user = session("apply", "-f", "shop/web.yaml", "--timeout", "5s")
+    assert run(backend, user) == 0, user.errors
+    pulling = [line for line in user.text.splitlines() if "Pulling" in line]
+    assert len(pulling) == 1
+    assert pulling[0].startswith("image/nginx_1  Pulling  pull nginx:1")
+    assert "container/web  Running" in user.text.splitlines()
+
+
+def test_bytes_on_their_way_are_progress(backend: FakeBackend) -> None:
+    """However long they take, and nothing else changes."""
+
+    def pulled(item: Object) -> None:
+        def pull() -> None:
+            for done in range(20):
+                progress = {"what": "pull", "done": done, "total": 0, "layers": []}
+                backend.objects.report(item, status(False, "Pulling", "pull", progress=progress))
+                time.sleep(0.05)
+            backend.objects.report(item, status())
+
+        threading.Thread(target=pull).start()
+
+    backend.then = pulled
+    assert run(backend, session("apply", "-f", "shop/web.yaml", "--timeout", "500ms")) == 0

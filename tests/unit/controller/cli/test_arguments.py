@@ -42,13 +42,26 @@ def test_the_flags_of_an_execs_command_are_its_own(between: list[str]) -> None:
         (["apply", "--prune=yes"], "takes no value"),
         (["plan", "--exit-code=never"], "one of drift"),
         (["get", "container", "-n", "a", "-n", "b"], "twice"),
-        (["image", "ls"], "`lading image` comes in a later version"),
+        (["volume", "ls"], "`lading volume` comes in a later version"),
+        (["image", "push", "shop:1"], "`lading image push` comes in a later version"),
+        (["image", "lss"], "did you mean image ls?"),
+        (["image", "xyzzy"], "there is no command 'image xyzzy' (see `lading image --help`)"),
+        (["xyzzy"], "there is no command 'xyzzy' (see `lading --help`)"),
+        (["pull", "nginx"], "see `lading image pull`"),
+        (["network"], "takes one of ls, inspect, connect, disconnect, prune"),
+        (["image", "tag", "a"], "usage: lading image tag REF NEW"),
     ],
 )
 def test_what_is_wrong_is_said(argv: list[str], said: str) -> None:
     with pytest.raises(InvalidArgument) as error:
         parse(argv)
     assert said in str(error.value)
+
+
+def test_a_verb_below_another_has_flags_of_its_own() -> None:
+    found = parse(["-n", "shop", "image", "ls", "-a", "-o", "json"])
+    assert (found.verb, found.on("all"), found.text("output"), found.words) == ("image ls", True, "json", ())
+    assert parse(["image", "--help"]).verb == "image"
 
 
 def test_an_optional_value_needs_its_equals_sign() -> None:
@@ -68,7 +81,8 @@ def test_no_verb_has_two_flags_of_one_name_or_letter() -> None:
 def test_help_names_every_verb_and_every_flag() -> None:
     text = arguments.overview(GROUPS)
     for verb in VERBS.values():
-        assert f"\n  {verb.name} " in text
+        group = VERBS.get(verb.name.rpartition(" ")[0])
+        assert f"\n  {verb.name} " in (arguments.explanation(group) if group else text)
         explained = arguments.explanation(verb)
         for flag in (*verb.flags, *arguments.GLOBALS):
             assert (f"--{flag.name}" in explained) == (not flag.later)

@@ -1,17 +1,13 @@
 """lifecycle, streams, cp, events, graph, usage, system, completion."""
 
 import json
-import shutil
-import subprocess
 import threading
 import time
 from datetime import timedelta
 
 import pytest
 
-from controller.cli.catalogue import VERBS
 from controller.cli.clean import clean
-from controller.cli.completion import script
 from controller.cli.table import table, width
 from resources.errors import FailedPrecondition
 from resources.kinds import Kind
@@ -331,33 +327,6 @@ def test_a_schema_for_editors(kind: str) -> None:
     user = FakeSession("schema", *([kind] if kind else []))
     assert run(None, user) == 0
     assert "$schema" in json.loads(user.text)
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_a_script_the_shell_takes(shell: str, tmp_path: object) -> None:
-    text = script(shell, VERBS)
-    assert all(name in text for name in VERBS)
-    if shutil.which(shell):
-        check = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True, check=False)
-        assert (check.returncode, check.stderr) == (0, "")
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("lading ap", {"apply"}),
-        ("lading -n shop plan --ou", {"--out", "--output"}),
-        ("lading completion z", {"zsh"}),
-        ("lading get vol", {"volume"}),
-    ],
-)
-def test_bash_completes(line: str, expected: set[str]) -> None:
-    words = line.split()
-    ask = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _lading; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-    answer = subprocess.run(
-        ["bash", "-c", f"{script('bash', VERBS)}\n{ask}"], capture_output=True, text=True, check=True
-    )
-    assert set(answer.stdout.split()) == expected
 
 
 def test_what_comes_later_is_refused_by_name(backend: FakeBackend) -> None:

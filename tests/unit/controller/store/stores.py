@@ -1,5 +1,6 @@
 """Stores that fail in one way or another, and objects to put in."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -86,3 +87,16 @@ def names_agree(store: ObjectStore) -> None:
     """The keys of names in the store say what the objects say."""
     indexed = {entry.key: entry.value.decode() for entry in store.store.range("/names/")}
     assert indexed == {layout.name_key(item.ref): item.metadata.uid for item in store.list()}
+
+
+def allocations_agree(store: Store) -> None:
+    """What is told by value is what is told by holder."""
+    by_value, by_holder = {}, {}
+    for entry in store.range(layout.ALLOCATIONS):
+        _, pool, value = layout.parts(entry.key)
+        holder = json.loads(entry.value)
+        by_value[pool, value] = (holder["uid"], holder["slot"])
+    for entry in store.range("/held/"):
+        _, uid, pool, slot = layout.parts(entry.key)
+        by_holder[pool, entry.value.decode()] = (uid, slot)
+    assert by_value == by_holder

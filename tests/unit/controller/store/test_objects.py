@@ -229,3 +229,31 @@ def test_a_thousand_objects_are_cheap_to_list(tmp_path: Path) -> None:
     for _ in range(100):
         assert len(store.list(Kind.CONTAINER, "default")) == 1000
     assert time.perf_counter() - begun < 0.5
+
+
+def test_what_is_written_beside_an_edit_is_made_anew_when_another_was_quicker() -> None:
+    store = ObjectStore(MemoryStore())
+    web, back = made("container/web", {"image": "i"}), made("network/back", {})
+    store.commit([web])
+    asked = []
+
+    def beside(before: Object, after: Object) -> list[Object]:
+        assert (before.restart_request, after.restart_request) == ("", "r")
+        asked.append(store.find(ref("network/back")))
+        if len(asked) == 1:
+            store.commit([back])  # somebody else: the new one's name is taken from here on
+        return [] if asked[-1] else [made("network/back", {"mtu": 1400})]
+
+    store.edit(web.key, lambda item: item.model_copy(update={"restart_request": "r"}), beside=beside)
+    assert len(asked) == 2
+    found = store.find(ref("network/back"))
+    assert found is not None
+    assert found.key == back.key
+
+
+def test_an_edit_that_changes_nothing_writes_nothing_beside_it() -> None:
+    store = ObjectStore(MemoryStore())
+    web = made("container/web", {"image": "i"})
+    revision = store.commit([web])
+    store.edit(web.key, lambda item: item, beside=lambda before, after: pytest.fail("it was asked"))
+    assert store.revision() == revision

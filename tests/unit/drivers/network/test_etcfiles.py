@@ -30,8 +30,20 @@ def test_a_private_sandbox_knows_loopback_and_its_own_name(host: HostFiles) -> N
     assert text(SandboxFiles("web"), host, "hostname") == "web\n"
 
 
+def test_a_sandbox_with_addresses_is_found_at_them_by_its_name(host: HostFiles) -> None:
+    said = text(SandboxFiles("web", ("10.42.0.5", "fd00:42:0::5"), {"db": "10.42.0.6"}), host, "hosts")
+    assert said.endswith("\n10.42.0.5\tweb\nfd00:42::5\tweb\n10.42.0.6\tdb\n")
+    assert "127.0.0.1\tweb" not in said
+    assert "127.0.0.1\tlocalhost\n" in said
+
+
+def test_on_the_host_network_the_hosts_own_addresses_hold(host: HostFiles) -> None:
+    alone = contents(SandboxFiles("web", host_network=True), host)
+    assert contents(SandboxFiles("web", ("10.42.0.5",), host_network=True), host) == alone
+
+
 def test_the_host_network_has_the_hosts_own_names_and_the_extra_ones(host: HostFiles) -> None:
-    said = text(SandboxFiles("web", {"db": "10.0.0.2"}, host_network=True), host, "hosts")
+    said = text(SandboxFiles("web", extra_hosts={"db": "10.0.0.2"}, host_network=True), host, "hosts")
     assert said == "127.0.0.1 localhost\n10.1.1.1 registry.local\n10.0.0.2\tdb\n"
 
 

@@ -17,6 +17,8 @@ FULL: dict[str, Any] = {
         {"image": {"name": "assets"}, "target": "/assets"},
     ],
     "init": True,
+    "networks": [{"name": "front"}, {"name": "back", "aliases": ["api"]}],
+    "ports": [{"container": 80, "host": 8080}, {"container": 81}],
 }
 
 
@@ -26,6 +28,8 @@ def full_world() -> World:
     world.config_object("conf", mode="prod", more="y")
     world.volume("data", populated=False)
     world.image("assets", CONFIG, b"assets")
+    world.network("front", subnets=[{"subnet": "10.1.0.0/24"}])
+    world.network("back", subnets=[{"subnet": "10.2.0.0/24"}, {"subnet": "fd00:2::/64"}])
     return world
 
 

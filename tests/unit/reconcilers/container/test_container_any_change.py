@@ -9,9 +9,11 @@ from typing import Any
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from drivers.network.interface import SandboxFiles
+from drivers.network.interface import Fault, SandboxFiles
 from drivers.runtime.interface import Limits, TaskStatus
 from resources.errors import FailedPrecondition
+from resources.kinds import Kind
+from resources.meta import Ref
 from resources.object import Object
 from tests.unit.reconcilers.container.worlds import CONFIG, ContainerLoop, World, container, held, noted
 from tests.unit.reconcilers.engines import Fuse, Killed, deleted
@@ -34,6 +36,33 @@ MOUNTS = st.lists(
     ),
     max_size=3,
 ).flatmap(lambda mounts: st.permutations([{**mount, "target": f"/m/{n}"} for n, mount in enumerate(mounts)]))
+NETWORKS = st.one_of(
+    st.sampled_from([[{"name": "host"}], [{"name": "none"}], []]),
+    st.lists(
+        st.one_of(
+            st.builds(lambda o: {"name": "a", **o}, some(aliases=st.just(["api"]), defaultRoute=st.just(True))),
+            st.builds(
+                lambda o: {"name": "b", **o},
+                some(ipv4=st.sampled_from(["10.2.0.10", "10.2.0.11"]), mac=st.just("02:00:00:00:00:0b"),
+                     aliases=st.sampled_from([["API", "x.y"], []]), defaultRoute=st.booleans()),
+            ),
+            st.just({"name": "c"}),
+        ),
+        min_size=1, max_size=3, unique_by=lambda one: one["name"],
+    ).filter(lambda found: sum(one.get("defaultRoute", False) for one in found) < 2),
+)  # fmt: skip
+PORTS = st.lists(
+    st.sampled_from([{"container": 80, "host": 8080}, {"container": 81, "host": 8081}, {"container": 80}, {"container": 81},
+                     {"container": 53, "host": 8080, "protocol": "udp"}]),
+    min_size=1, max_size=3, unique_by=str,
+)  # fmt: skip
+A_SUBNET: dict[str, Any] = {"subnets": [{"subnet": "10.1.0.0/24"}]}
+"""What the networks a and b are, from time to time; c stays as it is."""
+A_KINDS = [A_SUBNET, {}, {"subnets": [{"subnet": "10.9.0.0/28"}]}, {"subnets": [{"subnet": "fd00:1::/64"}]}]
+B_KINDS = [
+    {"subnets": [{"subnet": "10.2.0.0/24", **more}, *second]} for more in ({}, {"gateway": "10.2.0.2"})
+    for second in ([], [{"subnet": "fd00:2::/64"}])
+]  # fmt: skip
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "command": st.sampled_from([["serve"], ["other"], []]),
     "entrypoint": st.just(["/entry"]),
@@ -46,7 +75,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "user": st.sampled_from(["101", "7"]),
     "hostname": st.just("box"),
     "mounts": MOUNTS,
-    "networks": st.just([{"name": "host"}]),
+    "networks": NETWORKS,
+    "ports": PORTS,
     "dns": st.just({"servers": ["9.9.9.9"]}),
     "extraHosts": st.sampled_from([{"a": "10.0.0.1"}, {"a": "host-gateway"}]),
     "resources": some(
@@ -74,10 +104,14 @@ AROUND: dict[str, st.SearchStrategy[Any]] = {
     "volumes": st.sampled_from([(), ("/m/0",), ("/m/1", "/srv"), ("/srv",)]),
     "request": st.sampled_from(["", "r1", "r2"]),
     "held": st.sampled_from([None, None, "stopped", "paused"]),
+    "a": st.builds(lambda kind, o: {**kind, **o}, st.sampled_from(A_KINDS), some(dns=st.booleans(), mtu=st.just(1400))),
+    "b": st.builds(lambda kind, o: {**kind, **o}, st.sampled_from(B_KINDS), some(internal=st.booleans())),
 }
 FIRST = {
     "name": "web", "labels": {}, "image": "one", "overrides": {}, "value": "x", "volumes": ("/srv",), "request": "", "held": None,
+    "a": A_SUBNET, "b": B_KINDS[0],
     "spec": {
+        "networks": [{"name": "a"}, {"name": "b"}], "ports": [{"container": 80}],
         "env": {"A": {"secret": "tls", "key": "a"}},
         "mounts": [{"volume": "fresh", "target": "/m/0"}, {"secret": "tls", "target": "/m/1", "onChange": "restart"}],
     },
@@ -145,10 +179,45 @@ def loses_its_root(world: World, item: Object) -> None:
     world.mounts.clear()
 
 
+def loses_an_endpoint(world: World, item: Object) -> None:
+    task_id = world.task(item).id
+    for network_id in list(world.networks.attached(task_id))[:1]:
+        world.networks.lose_endpoint(task_id, network_id)
+
+
+def loses_an_address(world: World, item: Object) -> None:
+    task_id = world.task(item).id
+    for network_id in list(world.networks.attached(task_id))[-1:]:
+        world.networks.break_endpoint(task_id, network_id, Fault("addresses", ["10.1.0.2/24"], []))
+
+
+def loses_ports(world: World, item: Object) -> None:
+    for owner in world.ports.list():
+        world.ports.lose(owner)
+
+
+def loses_part_of_its_ports(world: World, item: Object) -> None:
+    for owner in world.ports.list():
+        world.ports.break_ports(owner)
+
+
+def loses_its_names(world: World, item: Object) -> None:
+    world.names.lose(world.task(item).id)
+
+
+def loses_the_resolver(world: World, item: Object) -> None:
+    world.names.die()
+
+
+def loses_a_network(world: World, item: Object) -> None:
+    world.networks.lose_network(world.objects[Ref(kind=Kind.NETWORK, namespace="default", name="b")].metadata.uid)
+
+
 HAPPENINGS: st.SearchStrategy[Callable[[World, Object], None] | None] = st.sampled_from(
     [
         None, None, exits, ends_well, ends_somehow, reboots, is_paused, loses_limits, loses_its_files, loses_content,
-        loses_its_namespace, loses_its_root,
+        loses_its_namespace, loses_its_root, loses_an_endpoint, loses_an_address, loses_ports, loses_part_of_its_ports,
+        loses_its_names, loses_the_resolver, loses_a_network,
     ]
 )  # fmt: skip
 
@@ -160,7 +229,12 @@ def ready(world: World, wish: Mapping[str, Any]) -> Object:
     world.image("assets", CONFIG, b"assets" + wish["image"].encode())
     world.secret("tls", a=wish["value"], b="same")
     world.config_object("conf", a=wish["value"], b="same")
-    item = container("web", restart_request=wish["request"], **wish["spec"])
+    for name in ("a", "b"):
+        world.network(name, **wish[name])
+    spec = dict(wish["spec"])
+    if not spec.get("networks") or spec["networks"][0]["name"] in ("none", "host"):
+        spec.pop("ports", None)
+    item = container("web", restart_request=wish["request"], **spec)
     item = noted(item, name=wish["name"], labels=wish["labels"])
     return held(item, wish["held"]) if wish["held"] else item
 
@@ -169,6 +243,7 @@ def new_world() -> World:
     world = World()
     world.volume("data")
     world.volume("fresh", populated=False)
+    world.network("c", subnets=[{"subnet": "10.3.0.0/24"}], internal=True, dns=False)
     return world
 
 
@@ -194,7 +269,7 @@ def outcome(world: World, item: Object) -> Any:
     config = world.host.configs[task.id]
     process = {**config.spec["process"], "env": [e for e in config.spec["process"]["env"] if "HOSTNAME" not in e]}
     targets = {m["destination"]: (m["type"], m["options"]) for m in config.spec["mounts"]}
-    kept = {name for name in task.applied if name not in ("failures", "hostname", "state")}
+    kept = {name for name in task.applied if name not in ("failures", "hostname", "state", "endpoints")}
     return {
         "status": task.status,
         "process": process,
@@ -208,7 +283,34 @@ def outcome(world: World, item: Object) -> Any:
         "staged": {slot: str(path)[-40:] for slot, path in _staged(world, task.id).items()},
         "projected": {name[64:]: made for name, made in world.files.projections.items()},
         "applied": {name: task.applied[name] for name in kept},
+        "networks": connected(world, task.id),
     }
+
+
+def connected(world: World, task_id: str) -> Any:
+    """What of its networks there is, its own addresses and the free ports told as such."""
+    held = world.ipam().addresses(task_id[:32])
+    own = {address: f"own{number}" for addresses in held.values() for number, address in enumerate(addresses)}
+    endpoints = {}
+    for network_id in world.networks.attached(task_id):
+        config = world.networks._endpoints[task_id, network_id].config
+        addresses = [own[address.partition("/")[0]] + address.partition("/")[2] for address in config.addresses]
+        written = config.mac == "02:00:00:00:00:0b"
+        endpoints[network_id] = (addresses, config.gateways, config.mtu, written)
+    ports = [
+        (
+            port.host if port.host < 9000 else "free",
+            port.container,
+            port.protocol,
+            own.get(port.ipv4),
+            own.get(port.ipv6),
+        )
+        for port in world.ports.published(task_id[:32])
+    ]
+    names = world.names.get(task_id)
+    members = [(m.network_id, m.names, [own[a] for a in m.addresses]) for m in names.members] if names else []
+    told = (members, names and names.forward, names and names.servers)
+    return {"held": sorted(held), "endpoints": endpoints, "ports": sorted(ports, key=str), "names": told}
 
 
 def _staged(world: World, task_id: str) -> dict[str, str]:

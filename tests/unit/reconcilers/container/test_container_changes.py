@@ -24,6 +24,7 @@ HOT: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"dependsOn": [{"container": "db"}]}),
     ({"state": "running"}, {"state": "paused"}),
     ({}, {"networks": [{"name": "other"}]}),
+    ({"networks": [{"name": "other"}]}, {"networks": [{"name": "none"}]}),
     (
         {"mounts": [{"bind": "/srv", "target": "/a"}, {"tmpfs": {}, "target": "/b"}]},
         {"mounts": [{"tmpfs": {}, "target": "/b"}, {"bind": "/srv", "target": "/a"}]},
@@ -34,6 +35,7 @@ HOT: list[tuple[dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize(("before", "after"), HOT)
 def test_hot_changes_leave_the_process_alone(before: dict[str, Any], after: dict[str, Any]) -> None:
     world = World()
+    world.network("other", driver="bridge")
     loop = world.life()
     loop.converge(container(**before))
     was = world.running(container())

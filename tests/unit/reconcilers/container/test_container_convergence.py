@@ -15,8 +15,9 @@ def test_from_nothing_to_running_and_away() -> None:
     world, loop, item = started()
     task = world.running(item)
     assert loop.acted == [
-        "PrepareSnapshot", "MountRootfs", "CreateAnonymous", "CopyUpVolume", "CopyUpVolume", "CreateSandbox",
-        "WriteSandboxFiles", "PrepareSnapshot", "MountRootfs", "ProjectContent", "ProjectContent", *["StageBind"] * 7,
+        "PrepareSnapshot", "MountRootfs", "CreateAnonymous", "AllocateAddresses", "AllocateAddresses", "AllocatePorts",
+        "CopyUpVolume", "CopyUpVolume", "CreateSandbox", "AttachEndpoint", "AttachEndpoint", "WriteSandboxFiles",
+        "SetNames", "PublishPorts", "PrepareSnapshot", "MountRootfs", "ProjectContent", "ProjectContent", *["StageBind"] * 7,
         "CreateTask", "StartTask",
     ]  # fmt: skip
     assert loop.look(item.key, item) == Diff()

@@ -45,7 +45,9 @@ def test_killed_at_every_step_of_a_change(after: dict[str, Any], reboots: bool) 
         assert world.running(item).applied["spec"] == item.effective.full()
         assert loop.look(item.key, item) == Diff()
         own = {state.id for state in world.anonymous.list()}
-        assert {name[:64] for name in world.left()} == {world.task(item).id, *own}
+        published = [item.metadata.uid] if "ports" in after else []
+        assert world.ports.list() == published
+        assert {name[:64] for name in world.left()} == {world.task(item).id, *own, *published}
         assert len(own) == (1 if "mounts" in after else 2)
 
 

@@ -12,6 +12,12 @@ from drivers.images.fake import FakeImages
 from drivers.images.interface import HealthCheck, ImageConfig
 from drivers.logs.interface import LogEntry
 from drivers.network.fake import FakeProber, FakeSandboxes
+from drivers.network.fake_allocations import FakeAllocations
+from drivers.network.fake_networks import FakeNetworks
+from drivers.network.fake_ports import FakePorts
+from drivers.network.host_ports import StoredHostPorts
+from drivers.network.ipam import DefaultIpam
+from drivers.network.names.fake import FakeNames
 from drivers.runtime.fake import FakeHost, FakeRuntime
 from drivers.runtime.interface import TaskState, TaskStatus
 from drivers.runtime.users import User
@@ -21,6 +27,7 @@ from drivers.volumes.fake import FakeCopyUp, FakeProjector, FakeStage, FakeVolum
 from drivers.volumes.interface import VolumeConfig
 from reconcilers.container.reconciler import ContainerDrivers, ContainerReconciler
 from reconcilers.image.model import SOURCE, record_name
+from reconcilers.network.reconciler import NetworkReconciler
 from resources.errors import EngineError
 from resources.kinds import Kind
 from resources.meta import Key, Ref
@@ -96,6 +103,9 @@ class World:
     mounts: dict[str, tuple[Mount, ...]] = field(default_factory=dict)
     snapshots: FakeSnapshotter = field(default_factory=FakeSnapshotter)
     sandboxes: FakeSandboxes = field(default_factory=FakeSandboxes)
+    allocations: FakeAllocations = field(default_factory=FakeAllocations)
+    ports: FakePorts = field(default_factory=FakePorts)
+    names: FakeNames = field(default_factory=FakeNames)
     logs: StandingLogs = field(default_factory=StandingLogs)
     events: NotedEvents = field(default_factory=NotedEvents)
     this_host: ThisHost = field(default_factory=ThisHost)
@@ -105,6 +115,7 @@ class World:
     def __post_init__(self) -> None:
         self.images = FakeImages(self.snapshots)
         self.prober = FakeProber(self.sandboxes)
+        self.networks = FakeNetworks(self.sandboxes)
         self.volumes = FakeVolumes(self.files)
         self.anonymous = FakeVolumes(self.files, "anonymous")
         self.copy_up = FakeCopyUp(self.files)
@@ -135,6 +146,12 @@ class World:
             self.volumes.mark_populated(item.metadata.uid)
         return item
 
+    def network(self, name: str, **spec: Any) -> Object:
+        """A Network, made by the engine's present life; again: the same object, changed."""
+        item = self.add(made(Kind.NETWORK, name, spec))
+        Loop(lambda _jobs, _now: NetworkReconciler({"bridge": self.networks}, self.ipam())).converge(item)
+        return item
+
     def secret(self, name: str, **values: str) -> Object:
         entries = {
             key: {"digest": digest_of(value), "value": base64.b64encode(value.encode()).decode()}
@@ -149,6 +166,9 @@ class World:
 
     # ---- engines
 
+    def ipam(self) -> DefaultIpam:
+        return DefaultIpam(self.allocations, routes=lambda: (), link=lambda network_id: network_id[:8])
+
     def life(self, fuse: Fuse | None = None) -> "ContainerLoop":
         return ContainerLoop(self, fuse)
 
@@ -162,6 +182,11 @@ class World:
                 roots=FakeRootFilesystems(self.mounts),
                 images=self.images,
                 sandboxes=self.sandboxes,
+                networks={"bridge": self.networks},
+                ipam=self.ipam(),
+                host_ports=StoredHostPorts(self.allocations, lambda: (), reserved=frozenset),
+                publisher=self.ports,
+                names=self.names,
                 volumes={"local": self.volumes},
                 anonymous=self.anonymous,
                 copy_up=self.copy_up,
@@ -213,6 +238,11 @@ class World:
         self.files.reboot()
         self.mounts.clear()
         self.sandboxes.reboot()
+        self.ports.reboot()
+        self.names.reboot()
+        self.networks.reboot()
+        for item in [item for item in self.objects.values() if item.kind is Kind.NETWORK]:
+            self.network(item.metadata.name, **item.spec.written())
 
     def left(self) -> list[Any]:
         """Everything on the host but images and volumes."""
@@ -224,6 +254,8 @@ class World:
             *self.sandboxes.list(),
             *self.files.projections,
             *self.files.staged,
+            *self.ports.list(),
+            *self.names.list(),
             *(state.id for state in self.anonymous.list()),
         ]
 

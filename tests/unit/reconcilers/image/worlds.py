@@ -1,6 +1,8 @@
 """A host with image drivers in memory, on which engines live one after the other."""
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from reconcilers.image.model import record_name
 from reconcilers.image.reconciler import ImageReconciler
 from resources.kinds import Kind
 from resources.object import Object
-from tests.unit.reconcilers.engines import FolderInputs, Fuse, Loop, made
+from resources.secret import Sealed
+from tests.unit.reconcilers.engines import FolderInputs, Fuse, Loop, ManualJobs, made
 
 PLATFORM = "linux/amd64"
 
@@ -32,6 +35,13 @@ class ArchivesOfMany(FakeImages):
         return [image for part in parts for image in load(Path(part), platform=platform, progress=progress)]
 
 
+class PlainSealer:
+    """Opens what is not sealed at all."""
+
+    def open(self, sealed: Sealed) -> bytes:
+        return base64.b64decode(sealed.value)
+
+
 class World:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -40,7 +50,10 @@ class World:
         self.inputs = FolderInputs(folder)
 
     def life(self, fuse: Fuse | None = None) -> Loop:
-        return Loop(lambda jobs, now: ImageReconciler(self.images, jobs, self.inputs, platform=PLATFORM, now=now), fuse)
+        def build(jobs: ManualJobs, now: Callable[[], datetime]) -> ImageReconciler:
+            return ImageReconciler(self.images, jobs, self.inputs, sealer=PlainSealer(), platform=PLATFORM, now=now)
+
+        return Loop(build, fuse)
 
     def archive(self, letter: str, names: Sequence[str] = ()) -> str:
         """An archive of one image of two layers; return its digest."""

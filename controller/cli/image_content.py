@@ -1,0 +1,99 @@
+"""image save, load, import: images as archives, on their way to and from the user."""
+
+from collections.abc import Iterator
+from typing import cast
+
+from controller.cli import image
+from controller.cli.arguments import MANY, Flag, Verb
+from controller.cli.call import Call
+from controller.cli.transfer import Transfer
+from controller.image_interface import Form
+from resources.errors import Cancelled, InvalidArgument
+
+
+def save(call: Call) -> int:
+    path = call.arguments.text("file", "-")
+    if path == "-" and call.session.stdout_tty:
+        raise InvalidArgument("an archive is nothing for a terminal", hint="-o FILE, or a pipe")
+    form = cast(Form, call.arguments.text("format", "docker"))
+    chunks = call.backend.images.save(call.arguments.words, form)
+    if path != "-":
+        call.session.write(path, chunks)
+        return 0
+    for chunk in chunks:
+        if call.session.cancelled():
+            raise Cancelled("interrupted")
+        call.session.out(chunk)
+    return 0
+
+
+def load(call: Call) -> int:
+    path = call.arguments.text("input", "-")
+    transfer = Transfer(call, "standard input" if path == "-" else path)
+    chunks, platform = _read(call, path), call.arguments.text("platform")
+    try:
+        found = call.backend.images.load(chunks, platform=platform, progress=transfer.progress)
+    finally:
+        transfer.end()
+    for one in found:
+        image.tell(call, "loaded", one)
+    return 0
+
+
+def import_(call: Call) -> int:
+    path, *name = call.arguments.words
+    transfer = Transfer(call, "standard input" if path == "-" else path)
+    chunks, platform = _read(call, path), call.arguments.text("platform")
+    try:
+        made = call.backend.images.import_rootfs(
+            chunks, name="".join(name), platform=platform, progress=transfer.progress
+        )
+    finally:
+        transfer.end()
+    image.tell(call, "imported", made)
+    return 0
+
+
+def _read(call: Call, path: str) -> Iterator[bytes]:
+    if path == "-" and call.session.stdin_tty:
+        raise InvalidArgument("an archive is nothing to type", hint="say a file, or use a pipe")
+    return call.session.pack("-") if path == "-" else call.session.send(path)
+
+
+VERBS = (
+    Verb(
+        "image save",
+        "REF …",
+        "write images as one archive",
+        save,
+        (
+            Flag("file", "instead of standard output", short="o", value="FILE"),
+            Flag("format", "docker (which OCI readers take too) or oci", value="FORM", choices=("docker", "oci")),
+        ),
+        (1, MANY),
+        text="""What `docker load`, podman, skopeo and `lading image load` read. Blobs are in it as they came, compressed or not.
+
+  lading image save nginx:1.27 -o nginx.tar          lading image save nginx redis | ssh other lading image load""",
+    ),
+    Verb(
+        "image load",
+        "",
+        "take in an archive of images, with the names it gives them",
+        load,
+        (
+            Flag("input", "instead of standard input", short="i", value="FILE"),
+            image.PLATFORM,
+            image.QUIET,
+            image.OUTPUT,
+        ),
+        text="Archives of `docker save` and OCI layouts, as tar, plain or with gzip or zstd; or a layout's folder.",
+    ),
+    Verb(
+        "image import",
+        "FILE|- [REF]",
+        "make an image of a root file system: a tar or a folder",
+        import_,
+        (image.PLATFORM, image.QUIET, image.OUTPUT),
+        (1, 2),
+    ),
+)

@@ -1,0 +1,180 @@
+"""network ls, inspect, connect, disconnect, prune: who is on which network."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from controller import attachments
+from controller.cli import waiting
+from controller.cli.apply import WAIT
+from controller.cli.arguments import MANY, Flag, Verb
+from controller.cli.call import Call
+from controller.cli.lifecycle import MANAGER
+from controller.cli.table import table
+from controller.cli.views import addresses, as_json, endpoints, subnets
+from resources.errors import InvalidArgument
+from resources.kinds import Kind
+from resources.meta import Ref, Status
+from resources.object import Object
+
+_FORMS = ("table", "wide", "json", "name")
+
+
+def ls(call: Call) -> int:
+    everywhere = call.arguments.on("all-namespaces")
+    found = call.backend.objects.list(Kind.NETWORK, None if everywhere else call.namespace)
+    form = call.arguments.text("output", "table")
+    if form == "json":
+        call.session.out(json.dumps([_shown(call, item) for item in found], indent=2) + "\n")
+    elif form == "name":
+        for item in found:
+            call.line(item.metadata.name)
+    elif not found:
+        call.note("no networks" if everywhere else f"no networks in namespace {call.namespace}")
+    else:
+        call.session.out(_table(call, found, wide=form == "wide", everywhere=everywhere))
+    return 0
+
+
+def _table(call: Call, found: Sequence[Object], *, wide: bool, everywhere: bool) -> str:
+    rows = []
+    for item in found:
+        status = call.backend.objects.status(item.key) or Status()
+        members = [
+            f"{one['name']} ({', '.join(one['addresses'])})" if wide and one["addresses"] else one["name"]
+            for one in _members(call, item)
+        ]
+        namespace = [item.metadata.namespace] if everywhere else []
+        state = "Deleting" if item.deleting else status.phase
+        has = ", ".join(subnets(item, status))
+        rows.append([*namespace, item.metadata.name, item.effective.driver, has, state, ", ".join(members)])
+    headings = [*(["NAMESPACE"] if everywhere else []), "NAME", "DRIVER", "SUBNETS", "STATE", "CONTAINERS"]
+    return table(headings, rows, columns=call.session.columns if call.session.stdout_tty and not wide else 0)
+
+
+def inspect(call: Call) -> int:
+    items = [call.found(_network(call, word)) for word in call.arguments.words]
+    call.session.out(json.dumps([_shown(call, item) for item in items], indent=2) + "\n")
+    return 0
+
+
+def _shown(call: Call, item: Object) -> Mapping[str, Any]:
+    """The object as `get` shows it, and who is on it."""
+    status = call.backend.objects.status(item.key)
+    return {
+        **as_json(item, status),
+        "subnets": list(subnets(item, status or Status())),
+        "containers": list(_members(call, item)),
+    }
+
+
+def _members(call: Call, network: Object) -> Iterator[Mapping[str, Any]]:
+    for item in call.backend.objects.list(Kind.CONTAINER, network.metadata.namespace):
+        for attachment in item.effective.networks:
+            if attachment.name == network.metadata.name:
+                status = call.backend.objects.status(item.key) or Status()
+                name = network.metadata.name
+                yield {
+                    "name": item.metadata.name,
+                    "addresses": list(addresses(status, name)),
+                    "aliases": list(attachment.aliases),
+                    **{key: value for key, value in endpoints(status).get(name, {}).items() if key != "addresses"},
+                }
+
+
+def connect(call: Call) -> int:
+    network, container = _pair(call)
+    aliases, ipv4, ipv6 = call.arguments.many("alias"), call.arguments.text("ip"), call.arguments.text("ip6")
+    item = attachments.connect(call.backend, container, network, aliases, ipv4, ipv6, manager=MANAGER)
+    return _wait(call, item)
+
+
+def disconnect(call: Call) -> int:
+    network, container = _pair(call)
+    return _wait(call, attachments.disconnect(call.backend, container, network, manager=MANAGER))
+
+
+def _pair(call: Call) -> tuple[str, Ref]:
+    network, container = call.arguments.words
+    ref = call.container(container)
+    call.found(ref)
+    return _network(call, network).name, ref
+
+
+def _wait(call: Call, *items: Object, judge: waiting.Judge = waiting.until_settled) -> int:
+    if call.arguments.on("no-wait"):
+        return 0
+    return waiting.wait(call, [(item.key, item.ref) for item in items], judge)
+
+
+def prune(call: Call) -> int:
+    """Deletes objects, as `delete` does: those nobody names. What is implied goes by itself."""
+    unused = [
+        item
+        for item in call.backend.objects.list(Kind.NETWORK, call.namespace)
+        if not item.deleting and not item.metadata.implied and next(_members(call, item), None) is None
+    ]
+    if not unused:
+        call.line("every network has somebody on it")
+        return 0
+    if not call.arguments.on("force"):
+        names = ", ".join(str(item.ref) for item in unused)
+        if not call.session.stdin_tty:
+            raise InvalidArgument(f"would delete {names}", hint="-f does it without asking")
+        if call.session.ask(f"delete {names}? [y/N] ").strip().lower() not in ("y", "yes"):
+            return 1
+    call.backend.delete([item.ref for item in unused], data=False, cascade=False, force=False)
+    return _wait(call, *unused, judge=waiting.until_gone)
+
+
+def _network(call: Call, word: str) -> Ref:
+    """`NAME`, or `network/NAME`."""
+    ref = call.ref(word if "/" in word else f"network/{word}")
+    if ref.kind is not Kind.NETWORK:
+        raise InvalidArgument(f"{ref} is not a network")
+    return ref
+
+
+VERBS = (
+    Verb(
+        "network ls",
+        "",
+        "list networks, with who is on them",
+        ls,
+        (
+            Flag("output", "how to print", short="o", value="FORM", choices=_FORMS),
+            Flag("all-namespaces", "of every namespace", short="A"),
+        ),
+    ),
+    Verb("network inspect", "NAME …", "all there is to know, as JSON", inspect, (), (1, MANY)),
+    Verb(
+        "network connect",
+        "NETWORK CONTAINER",
+        "put a container on one more network, without a restart",
+        connect,
+        (
+            Flag("alias", "one more name of it there", value="NAME", repeat=True),
+            Flag("ip", "this IPv4 address, instead of a free one", value="ADDRESS"),
+            Flag("ip6", "this IPv6 address", value="ADDRESS"),
+            *WAIT,
+        ),
+        (2, 2),
+        text="Holds until a manifest of the container is applied: that one's word counts again.",
+    ),
+    Verb(
+        "network disconnect",
+        "NETWORK CONTAINER",
+        "take a container off a network, without a restart",
+        disconnect,
+        WAIT,
+        (2, 2),
+        text="Holds until a manifest of the container is applied: that one's word counts again.",
+    ),
+    Verb(
+        "network prune",
+        "",
+        "delete the networks of the namespace that no container names",
+        prune,
+        (Flag("force", "do not ask", short="f"), *WAIT),
+    ),
+)

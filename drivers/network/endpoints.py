@@ -1,0 +1,167 @@
+"""An endpoint: a pair of links, one end a port of the network's bridge, the other an interface of the sandbox."""
+
+import errno
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from drivers.network.arguments import has_ipv6
+from drivers.network.interface import EndpointConfig, Fault
+from drivers.network.links import (
+    IPV4_SETTINGS,
+    IPV6_SETTINGS,
+    Link,
+    Port,
+    change_link,
+    change_port,
+    create_pair,
+    find_links,
+    get_link,
+    read_link,
+)
+from drivers.network.netlink import Netlink
+from drivers.network.routes import (
+    SETTLED,
+    Address,
+    DefaultRoute,
+    address_changes,
+    addresses_of,
+    default_routes,
+    ours_of,
+    route_changes,
+)
+from drivers.network.settings import ipv6_setting, write_setting
+from resources.errors import Conflict, Unsupported
+
+_PORT_SETTINGS = {"accept_ra": 0, "disable_ipv6": 1}
+"""A port of a bridge talks no IP itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What it shall be: what was asked for, and what its network adds."""
+
+    config: EndpointConfig
+    name: str
+    """This and the next two are of the host's end."""
+    alias: str
+    link_mac: str
+    bridge: Link
+    mtu: int
+    port: Port
+
+    @property
+    def settings(self) -> Mapping[str, int]:
+        """Of the interface; without an IPv6 address it has no link-local one either."""
+        return {"promote_secondaries": 1, "accept_ra": 0, "disable_ipv6": int(not has_ipv6(self.config.addresses))}
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What is in the sandbox."""
+
+    link: Link
+    addresses: Sequence[Address] = ()
+    routes: Sequence[DefaultRoute] = ()
+
+
+def make_pair(host: Netlink, wanted: Endpoint, netns: int) -> tuple[Link, Interface]:
+    """Make both ends, down. One send: either all of it is there, alias included, or nothing is."""
+    config = wanted.config
+    answers = host.ask(
+        create_pair(wanted.name, wanted.link_mac, wanted.bridge.index, config.interface, config.mac, netns, wanted.mtu),
+        change_link(name=wanted.name, alias=wanted.alias),
+        get_link(wanted.name),
+    )
+    if answers[0].error == errno.EEXIST:
+        raise Conflict(f"the sandbox has another interface {config.interface}, or the host another link {wanted.name}")
+    for answer in answers:
+        if answer.error:
+            raise answer.failure(f"cannot make the interface {config.interface}")
+    port = read_link(answers[-1].replies[0])
+    return port, Interface(Link(port.peer, config.interface, mac=config.mac, mtu=wanted.mtu))
+
+
+def port_faults(wanted: Endpoint, there: Link) -> list[Fault]:
+    bridge = wanted.bridge
+    master = bridge.name if there.master == bridge.index else (f"link {there.master}" if there.master else None)
+    compared = [
+        ("link.alias", wanted.alias, there.alias),
+        ("link.up", True, there.up),
+        ("link.bridge", bridge.name, master),
+        ("link.mtu", wanted.mtu, there.mtu),
+        ("link.hairpin", wanted.port.hairpin, there.port.hairpin if there.port else None),
+        ("link.isolated", wanted.port.isolated, there.port.isolated if there.port else None),
+    ]
+    if there.port is None:
+        del compared[-2:]  # `link.bridge` says it
+    compared += [(f"link.settings.{name}", *values) for name, values in _wrong(_PORT_SETTINGS, there).items()]
+    return [Fault(name, expected, actual) for name, expected, actual in compared if expected != actual]
+
+
+def mend_port(host: Netlink, wanted: Endpoint, there: Link) -> None:
+    _set(there, _PORT_SETTINGS)
+    index = there.index
+    host.do(
+        f"cannot connect {wanted.name} to the bridge {wanted.bridge.name}",
+        change_link(index=index, alias=wanted.alias, master=wanted.bridge.index, mtu=wanted.mtu),
+        change_port(wanted.port, index=index),
+        change_link(index=index, up=True),
+    )
+
+
+def look_inside(sandbox: Netlink, port: Link) -> Interface | None:
+    """None when the port's other end is not in this namespace."""
+    (link,) = find_links(sandbox, get_link(index=port.peer))
+    if link is None or link.kind != "veth" or link.peer != port.index:
+        return None
+    ipv6 = link.settings.get("disable_ipv6") == 0
+    return Interface(link, addresses_of(sandbox, link.index), default_routes(sandbox, link.index, ipv6=ipv6))
+
+
+def interface_faults(wanted: Endpoint, there: Interface) -> list[Fault]:
+    config, link = wanted.config, there.link
+    gateways = [route.gateway for route in there.routes if route.ours or route.gateway in config.gateways]
+    compared = [
+        ("interface.up", True, link.up),
+        ("addresses", sorted(config.addresses), ours_of(config.addresses, there.addresses)),
+        ("mac", config.mac, link.mac),
+        ("mtu", wanted.mtu, link.mtu),
+        ("routes", sorted(config.gateways), sorted(gateways)),
+    ]
+    compared += [(f"settings.{name}", *values) for name, values in _wrong(wanted.settings, link).items()]
+    return [Fault(name, expected, actual) for name, expected, actual in compared if expected != actual]
+
+
+def mend_interface(sandbox: Netlink, wanted: Endpoint, there: Interface) -> None:
+    config, link = wanted.config, there.link
+    if "disable_ipv6" not in _set(link, wanted.settings) and has_ipv6(config.addresses):
+        raise Unsupported("this kernel has no IPv6", hint="give the network IPv4 subnets alone")
+    settings = {name: value for name, value in wanted.settings.items() if name in IPV4_SETTINGS}
+    if not link.up:
+        # Bringing it up makes no route that was lost with it, and IPv6 has lost its addresses too.
+        kept = [address for address in there.addresses if ":" not in address.value]
+        there = replace(there, addresses=kept, routes=())
+    sandbox.do(
+        f"cannot set up the interface {link.name}",
+        change_link(index=link.index, mac=config.mac, mtu=wanted.mtu, settings=settings),
+        change_link(index=link.index, up=True),
+        *address_changes(link.index, config.addresses, there.addresses),
+        *route_changes(link.index, config.gateways, there.routes),
+        fine=SETTLED,
+    )
+
+
+def _wrong(wanted: Mapping[str, int], there: Link) -> Mapping[str, tuple[int, int]]:
+    """Expected and actual; a setting that this kernel lacks is not told, and cannot be wrong."""
+    told = there.settings
+    return {name: (value, told[name]) for name, value in wanted.items() if name in told and told[name] != value}
+
+
+def _set(there: Link, wanted: Mapping[str, int]) -> set[str]:
+    """Write what differs of the settings that are files, in this thread's namespace; return those this kernel has."""
+    names = [name for name in wanted if name in IPV6_SETTINGS]
+    return {
+        name
+        for name in names
+        if there.settings.get(name) == wanted[name] or write_setting(ipv6_setting(there.name, name), wanted[name])
+    }

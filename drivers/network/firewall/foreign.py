@@ -1,0 +1,78 @@
+"""Firewalls of others that drop what is forwarded: seen, told, and left alone."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from drivers.network.firewall.expressions import DROP
+from drivers.network.firewall.layout import FORWARD
+from drivers.network.firewall.messages import chains
+from drivers.network.firewall.nfnetlink import INET, IPV4, IPV6, Nfnetlink, body, family, number, word
+from drivers.network.netlink import attributes
+
+_FAMILIES = {IPV4: "ip", IPV6: "ip6", INET: "inet"}
+_LEGACY = {
+    "IPv4": Path("/proc/thread-self/net/ip_tables_names"),
+    "IPv6": Path("/proc/thread-self/net/ip6_tables_names"),
+}
+
+
+def obstacles(link: Nfnetlink, table: str, prefix: str, accepted: Collection[int]) -> list[str]:
+    """What may keep packets from containers although our own rules let them pass, one line each, with what to do.
+    `accepted` are the families in which Docker's chain has our rules."""
+    listed = [
+        (one, body(one))
+        for version in _FAMILIES
+        for one in link.dump("cannot list the firewall's chains", chains(version))
+        if family(one) == version
+    ]
+    ufw = {family(one) for one, attrs in listed if word(attrs.get(3, b"")).startswith(("ufw-", "ufw6-"))}
+    found = []
+    for one, attrs in listed:
+        theirs = word(attrs.get(1, b""))
+        if theirs == table or (family(one) in accepted and theirs == "filter"):
+            continue
+        if _drops_forwarded(attrs):
+            where = (
+                f"`{_clean(word(attrs.get(3, b'')))}` of the firewall table `{_FAMILIES[family(one)]} {_clean(theirs)}`"
+            )
+            what = _for_ufw(prefix) if family(one) in ufw else f"let it accept what comes from or goes to `{prefix}*`"
+            found.append(f"the chain {where} drops what is forwarded and not known to it: {what}")
+        elif theirs == "firewalld" and word(attrs.get(3, b"")) == "filter_FORWARD":
+            found.append(
+                "firewalld rejects what is forwarded between links of no zone: "
+                f"`firewall-cmd --permanent --zone=trusted --add-interface={prefix}+` and `firewall-cmd --reload`"
+            )
+    return found + _legacy()
+
+
+def _drops_forwarded(attrs: dict[int, bytes]) -> bool:
+    hook = attributes(attrs.get(4, b""))
+    kind = word(attrs.get(7, b""))
+    return kind == "filter" and number(hook.get(1, b"\xff")) == FORWARD and number(attrs.get(5, b"\1")) == DROP
+
+
+def _for_ufw(prefix: str) -> str:
+    return (
+        f'`ufw route allow in on {prefix}+` and `ufw route allow out on {prefix}+`, or DEFAULT_FORWARD_POLICY="ACCEPT" '
+        "in /etc/default/ufw"
+    )
+
+
+def _legacy() -> list[str]:
+    """The older iptables, whose rules nftables does not show."""
+    found = []
+    for version, path in _LEGACY.items():
+        try:
+            used = "filter" in path.read_text().split()
+        except OSError:
+            continue
+        if used:
+            found.append(
+                f"rules of iptables-legacy for {version} are loaded, which cannot be looked into: if they drop what is "
+                "forwarded, so they do with what containers send"
+            )
+    return found
+
+
+def _clean(name: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in name)[:60]

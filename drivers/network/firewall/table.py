@@ -1,0 +1,263 @@
+"""The one table of ours: read whole, kept as long as nobody changed anything, and changed in one transaction a call.
+
+A transaction names the generation it was made for; the kernel refuses it when another writer came between, and then it is
+made anew. So what is kept stays true without reading it again. Where the kernel can (6.9 and later) the table belongs to our
+socket: `nft flush ruleset` and the reload of another firewall leave it alone, and when the engine dies it stays.
+"""
+
+import errno
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from drivers.network.firewall import docker, layout, messages
+from drivers.network.firewall.elements import NETWORK_SETS, owner
+from drivers.network.firewall.messages import OWNER, PERSIST, Key, Value
+from drivers.network.firewall.nfnetlink import Changed, Nfnetlink, Refused
+from drivers.network.netlink import Reply, Request
+from resources.errors import Conflict, EngineError, PermissionDenied, Unavailable, Unsupported
+
+_ATTEMPTS = 20
+_SIZES = {one.name: (one.key_size, one.data_size) for one in layout.SETS}
+_KINDS = {messages.NEW_TABLE: "table", messages.NEW_CHAIN: "chain", messages.NEW_RULE: "rule", messages.NEW_SET: "set"}
+
+
+class State:
+    """What is there."""
+
+    def __init__(
+        self, generation: int, flags: int | None, whole: bool, beside: tuple[docker.Accepts, ...], *, held: bool = False
+    ) -> None:
+        self.generation = generation
+        self.held = held
+        """By another socket; that this one is closed is not seen in the generation."""
+        self.flags = flags
+        """Those of the table; None when there is none."""
+        self.shared = whole
+        """Whether sets, chains and rules are as they shall be."""
+        self.beside = beside
+        self.elements: dict[Key, Value] = {}
+        self._owned: defaultdict[tuple[bool, str], dict[Key, Value]] = defaultdict(dict)
+
+    @property
+    def whole(self) -> bool:
+        return self.shared and all(one.whole for one in self.beside)
+
+    def network(self, network_id: str) -> dict[Key, Value]:
+        return self._owned.get((True, network_id), {})
+
+    def port_owner(self, owner: str) -> dict[Key, Value]:
+        return self._owned.get((False, owner), {})
+
+    def networks(self) -> list[str]:
+        return self._owners(True)
+
+    def port_owners(self) -> list[str]:
+        return self._owners(False)
+
+    def put(self, key: Key, value: Value) -> None:
+        self.elements[key] = value
+        self._owned[_place(key, value)][key] = value
+
+    def drop(self, key: Key) -> None:
+        place = _place(key, self.elements.pop(key))
+        del self._owned[place][key]
+        if not self._owned[place]:
+            del self._owned[place]
+
+    def _owners(self, network: bool) -> list[str]:
+        return sorted(name for kind, name in self._owned if kind == network and name)
+
+
+def _place(key: Key, value: Value) -> tuple[bool, str]:
+    return key.set in NETWORK_SETS, owner(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    removed: frozenset[Key]
+    added: dict[Key, Value]
+
+
+def replacing(before: dict[Key, Value], after: dict[Key, Value]) -> Change:
+    return Change(
+        frozenset(key for key, value in before.items() if after.get(key) != value),
+        {key: value for key, value in after.items() if before.get(key) != value},
+    )
+
+
+class Table:
+    def __init__(self, name: str, link_prefix: str, *, owned: bool) -> None:
+        self.name = name
+        self.lock = threading.RLock()
+        self._prefix = link_prefix
+        self._chains = layout.chains(link_prefix)
+        self._flags = OWNER | PERSIST if owned else 0
+        self._link: Nfnetlink | None = None
+        self._state: State | None = None
+
+    @property
+    def link(self) -> Nfnetlink:
+        """Opened by the first thread that asks, in its network namespace. Hold the lock."""
+        if self._link is None:
+            self._link = Nfnetlink()
+        return self._link
+
+    def close(self) -> None:
+        with self.lock:
+            if self._link is not None:
+                self._link.close()
+            self._link = self._state = None
+
+    def read(self) -> State:
+        with self.lock:
+            for _ in range(_ATTEMPTS):
+                generation = self.link.generation()
+                if self._state is None or self._state.generation != generation or self._state.held:
+                    self._state = self._look(generation)
+                if self._state is not None and not self._claimable(self._state):
+                    return self._state
+                self._claim()
+        raise self._restless()
+
+    def change(self, plan: Callable[[State], Change]) -> Change:
+        """Do what the plan says of the state there is, and mend all that is not whole, at once."""
+        with self.lock:
+            for _ in range(_ATTEMPTS):
+                state = self.read()
+                wanted = plan(state)
+                requests = list(self._requests(state, wanted))
+                if not requests:
+                    return wanted
+                try:
+                    self.link.commit(state.generation, requests)
+                except Changed:
+                    continue
+                except Refused as refused:
+                    self._state = None
+                    if self._flags and _is_table(requests[refused.number], refused):
+                        self._flags = 0  # an older kernel: a table belongs to nobody
+                        continue
+                    raise self._failure(requests[refused.number], refused.error) from refused
+                self._state = self._after(state, wanted)
+                return wanted
+        raise self._restless()
+
+    def _requests(self, state: State, wanted: Change) -> Iterator[Request]:
+        if not _used(state, wanted):
+            if state.flags is not None:
+                yield messages.delete_table(self.name)
+            for one in state.beside:
+                yield from docker.removal(one)
+            return
+        if state.shared:
+            yield from messages.change(self.name, wanted.removed, wanted.added)
+        else:
+            yield from self._anew(state, wanted)
+        for one in state.beside:
+            if not one.whole:
+                yield from docker.mending(one, self._prefix, self.name)
+
+    def _anew(self, state: State, wanted: Change) -> Iterator[Request]:
+        """Elements that are in order are taken over: connections and the rest of the networks notice nothing."""
+        if state.flags is not None:
+            yield messages.delete_table(self.name)
+        yield from messages.everything(self.name, self._flags, self._chains)
+        kept = {key: value for key, value in state.elements.items() if key not in wanted.removed and _fits(key, value)}
+        yield from messages.change(self.name, (), {**kept, **wanted.added})
+
+    def _after(self, state: State, wanted: Change) -> State | None:
+        """What is there now, when it is known without looking."""
+        if not state.whole or not _used(state, wanted):
+            return None
+        for key in wanted.removed:
+            state.drop(key)
+        for key, value in wanted.added.items():
+            state.put(key, value)
+        state.generation = state.generation % 0xFFFFFFFF + 1
+        return state
+
+    def _look(self, generation: int) -> State | None:
+        """None: it changed meanwhile."""
+        try:
+            state = self._dumped(generation)
+        except EngineError:
+            # What was just listed may be gone.
+            if self.link.generation() != generation:
+                return None
+            raise
+        return state if self.link.generation() == generation else None
+
+    def _dumped(self, generation: int) -> State:
+        beside = docker.accepts(self.link, self._prefix, self.name)
+        found = messages.flags_of(self._dump(messages.tables()), self.name)
+        if found is None:
+            return State(generation, None, False, beside)
+        flags, holder = found
+        sets = self._dump(messages.sets(self.name))
+        whole = (
+            messages.whole_sets(sets, self.name)
+            and messages.whole_chains(self._dump(messages.chains()), self.name, self._chains)
+            and messages.whole_rules(self._dump(messages.rules(self.name)), self.name, self._chains)
+            and flags & self._flags & PERSIST == self._flags & PERSIST
+        )
+        state = State(generation, flags, whole, beside, held=holder not in (0, self.link.number))
+        for name in messages.names_of(sets, self.name) & _SIZES.keys():
+            for key, value in messages.elements_in(self._dump(messages.elements(self.name, name)), name):
+                state.put(key, value)
+        return state
+
+    def _dump(self, request: Request) -> list[Reply]:
+        return self.link.dump(f"cannot read the firewall table {self.name}", request)
+
+    def _claimable(self, state: State) -> bool:
+        return bool(self._flags and state.flags is not None and state.flags & (OWNER | PERSIST) == PERSIST)
+
+    def _claim(self) -> None:
+        """Make the table of an engine that is gone ours."""
+        state, self._state = self._state, None
+        if state is None:
+            return
+        try:
+            self.link.commit(state.generation, [messages.new_table(self.name, self._flags)])
+        except Changed:
+            return
+        except Refused as refused:
+            raise self._failure(messages.new_table(self.name, 0), refused.error) from refused
+
+    def _failure(self, request: Request, error: int) -> EngineError:
+        kind = request.kind & 0xFF
+        if error == errno.EPERM:
+            return PermissionDenied(
+                f"the firewall table `inet {self.name}` cannot be changed: it is held by another process, or this one "
+                "lacks CAP_NET_ADMIN"
+            )
+        if kind in _KINDS:
+            return Unsupported(
+                f"this kernel does not take a {_KINDS[kind]} of the firewall (error {error})",
+                hint="it needs nftables with maps, NAT, fib and conntrack: nft_fib_inet, nft_nat, nft_masq, nft_ct",
+            )
+        if error in (errno.EEXIST, errno.EBUSY, errno.ENOTEMPTY):
+            return Conflict("a subnet of this network overlaps that of another network in the firewall")
+        return Unavailable(f"the kernel refused a change of the firewall table `inet {self.name}` (error {error})")
+
+    def _restless(self) -> Unavailable:
+        return Unavailable("the firewall changes all the time: another program writes rules without end")
+
+
+def _used(state: State, wanted: Change) -> bool:
+    """Whether anything is left that belongs to anybody."""
+    return bool(wanted.added) or any(owner(value) for key, value in state.elements.items() if key not in wanted.removed)
+
+
+def _is_table(request: Request, refused: Refused) -> bool:
+    return request.kind & 0xFF == messages.NEW_TABLE and refused.error in (errno.EOPNOTSUPP, errno.EINVAL)
+
+
+def _fits(key: Key, value: Value) -> bool:
+    return (len(key.value), len(value.data)) == _SIZES[key.set]
+
+
+def removing(keys: Iterable[Key]) -> Change:
+    return Change(frozenset(keys), {})

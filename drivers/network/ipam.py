@@ -1,0 +1,203 @@
+"""Address management: subnets for networks and addresses for endpoints, held in the store.
+
+The store has the last word on who has what. Kept in memory is only where the search for a free address goes on, and a hint
+at what is taken: both can be lost, and are read from the store again.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from drivers.network import subnets
+from drivers.network.host_routes import Route
+from drivers.network.interface import Allocations, Pool, SubnetRequest
+from drivers.network.lost_races import LostRaces
+from drivers.network.next_fit import Searches
+from drivers.network.subnets import AddressPool, Network, parsed_address, parsed_network
+from resources.errors import Conflict, InvalidArgument, ResourceExhausted
+
+ADDRESS_POOLS = (AddressPool("10.192.0.0/12", 22), AddressPool("172.16.0.0/12", 22))
+_SUBNETS = "subnet"
+_AUTOMATIC = "automatic"
+"""The slot of the subnet a network got without asking; those it asks for have their position."""
+_ADDRESSES = "address/"
+_FAMILIES = {4: "ipv4", 6: "ipv6"}
+
+
+class DefaultIpam:
+    """`link` is the name of a network's own link, whose routes are in nobody's way; `describe` says for people who a uid is."""
+
+    def __init__(
+        self,
+        allocations: Allocations,
+        *,
+        routes: Callable[[], Sequence[Route]],
+        link: Callable[[str], str],
+        address_pools: Sequence[AddressPool] = ADDRESS_POOLS,
+        describe: Callable[[str], str] = lambda uid: uid[:12],
+    ) -> None:
+        self._allocations = allocations
+        self._routes = routes
+        self._link = link
+        self._address_pools = [(pool.checked(), pool.size) for pool in address_pools]
+        self._describe = describe
+        self._lock = threading.Lock()
+        self._searches = Searches()
+
+    def allocate_subnets(self, network_id: str, asked: Sequence[SubnetRequest]) -> tuple[Pool, ...]:
+        pools, lost = subnets.pools(asked), LostRaces()
+        with self._lock:
+            while True:
+                held = self._held(network_id, _SUBNETS)
+                if pools:
+                    wanted = _slots(pools)
+                    for subnet in (pool.subnet for pool in pools if pool.subnet not in held.values()):
+                        self._check_free(network_id, parsed_network(subnet))
+                else:
+                    wanted = {_AUTOMATIC: held.get(_AUTOMATIC) or self._free_subnet(network_id)}
+                try:
+                    self._allocations.hold(network_id, _SUBNETS, wanted)
+                except Conflict as error:
+                    lost.add(error)
+                    continue
+                return pools or (_automatic(wanted),)
+
+    def pools(self, network_id: str, asked: Sequence[SubnetRequest]) -> tuple[Pool, ...]:
+        held = self._held(network_id, _SUBNETS)
+        if not asked:
+            return (_automatic(held),) if held.keys() == {_AUTOMATIC} else ()
+        try:
+            pools = subnets.pools(asked)
+        except InvalidArgument:
+            return ()
+        return pools if held == _slots(pools) else ()
+
+    def allocate(
+        self, network_id: str, pools: Sequence[Pool], holder: str, *, ipv4: str = "", ipv6: str = ""
+    ) -> tuple[str, ...]:
+        asked, lost = {4: ipv4, 6: ipv6}, LostRaces()
+        with self._lock:
+            while True:
+                held = self._held(holder, _ADDRESSES + network_id)
+                wanted = {}
+                for version, slot in _FAMILIES.items():
+                    family = [pool for pool in pools if subnets.version(pool) == version]
+                    if asked[version]:
+                        wanted[slot] = self._static(network_id, family, version, holder, asked[version])
+                    elif family:
+                        has = held.get(slot, "")
+                        wanted[slot] = has if _kept(family, has) else self._free_address(network_id, family)
+                if wanted == held:
+                    return tuple(wanted.values())
+                try:
+                    self._allocations.hold(holder, _ADDRESSES + network_id, wanted)
+                except Conflict as error:  # also a fixed address that the search did not know of
+                    lost.add(error)
+                    continue
+                return tuple(wanted.values())
+
+    def addresses(self, holder: str) -> Mapping[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for (pool, _), address in sorted(self._allocations.held(holder).items()):
+            if pool.startswith(_ADDRESSES):
+                found.setdefault(pool.removeprefix(_ADDRESSES), []).append(address)
+        return {network_id: tuple(addresses) for network_id, addresses in found.items()}
+
+    def release(self, holder: str, network_id: str) -> None:
+        with self._lock:
+            self._allocations.hold(holder, _ADDRESSES + network_id, {})
+
+    def _held(self, uid: str, pool: str) -> Mapping[str, str]:
+        return {slot: value for (name, slot), value in self._allocations.held(uid).items() if name == pool}
+
+    def _others(self, network_id: str) -> Iterator[tuple[Network, str]]:
+        for subnet, holder in self._allocations.taken(_SUBNETS).items():
+            if holder.uid != network_id:
+                yield parsed_network(subnet), holder.uid
+
+    def _foreign_routes(self, network_id: str) -> Iterator[tuple[Network, Route]]:
+        own = self._link(network_id)
+        for route in self._routes():
+            if not own or route.device != own:
+                yield parsed_network(route.destination), route
+
+    def _check_free(self, network_id: str, subnet: Network) -> None:
+        for other, uid in self._others(network_id):
+            if subnets.overlap(subnet, other):
+                raise Conflict(
+                    f"the subnet {subnet} overlaps {other} of the network {self._describe(uid)}",
+                    hint="give one of them another subnet",
+                )
+        for other, route in self._foreign_routes(network_id):
+            if route.on_link and subnets.overlap(subnet, other):
+                raise Conflict(
+                    f"the subnet {subnet} overlaps {other}, which this host has a route to over {route.device}",
+                    hint="give the network another subnet",
+                )
+
+    def _free_subnet(self, network_id: str) -> str:
+        blocked = [other for other, _ in self._others(network_id)]
+        blocked += [other for other, _ in self._foreign_routes(network_id)]
+        for pool, size in self._address_pools:
+            found = subnets.first_free(pool, size, blocked)
+            if found is not None:
+                return str(found)
+        among = " and ".join(f"{pool} (in subnets of /{size})" for pool, size in self._address_pools)
+        raise ResourceExhausted(
+            f"no subnet is free: networks and routes of this host take all of {among}",
+            hint="say the network's subnets, or give the engine other address pools",
+        )
+
+    def _static(self, network_id: str, family: Sequence[Pool], version: int, holder: str, text: str) -> str:
+        address = parsed_address(text)
+        own = next((pool for pool in family if subnets.contains(pool, address)), None)
+        if own is None:
+            there = ", ".join(pool.subnet for pool in family) or f"none of IPv{version}"
+            raise InvalidArgument(f"{address} is in no subnet of the network, which has {there}")
+        flaw = subnets.unassignable(own, address)
+        if flaw:
+            raise InvalidArgument(f"no container can have the address {address}: it {flaw}")
+        who = self._allocations.taken(_ADDRESSES + network_id, str(address)).get(str(address))
+        if who is not None and who.uid != holder:
+            raise Conflict(f"the address {address} is {self._describe(who.uid)}'s already")
+        return str(address)
+
+    def _free_address(self, network_id: str, family: Sequence[Pool]) -> str:
+        def taken() -> Iterator[int]:
+            return (int(parsed_address(address)) for address in self._allocations.taken(_ADDRESSES + network_id))
+
+        for fresh in (False, True):
+            for pool in family:
+                key, numbers = (network_id, pool.subnet), subnets.assignable(pool)
+                number = self._searches.get(key, numbers, taken, fresh=fresh).take(subnets.excluded(pool))
+                if number is not None:
+                    return subnets.address_at(pool, number)
+        raise _exhausted(family)
+
+
+def _slots(pools: Sequence[Pool]) -> dict[str, str]:
+    return {f"{position}": pool.subnet for position, pool in enumerate(pools)}
+
+
+def _automatic(held: Mapping[str, str]) -> Pool:
+    return subnets.pool_of(SubnetRequest(held[_AUTOMATIC]))
+
+
+def _kept(family: Sequence[Pool], address: str) -> bool:
+    return bool(address) and any(subnets.may_be_given(pool, parsed_address(address)) for pool in family)
+
+
+def _exhausted(family: Sequence[Pool]) -> ResourceExhausted:
+    count = 0
+    for pool in family:
+        numbers = subnets.assignable(pool)
+        count += numbers.stop - numbers.start - sum(number in numbers for number in subnets.excluded(pool))
+    where = " and ".join(f"{pool.ip_range} of {pool.subnet}" if pool.ip_range else pool.subnet for pool in family)
+    have = "have" if len(family) > 1 else "has"
+    if not count:
+        return ResourceExhausted(
+            f"{where} {have} no address that is not reserved", hint="ask for one of those, or reserve fewer"
+        )
+    addresses = "1 address, and it is taken" if count == 1 else f"{count} addresses, and all are taken"
+    return ResourceExhausted(
+        f"{where} {have} {addresses}", hint="remove a container of the network, or give it a larger subnet"
+    )

@@ -1,0 +1,111 @@
+"""Decide what a Network needs (PURE): its subnets first, then the network that has them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from drivers.network.interface import NetworkConfig, Pool
+from reconcilers.conditions import Decision, blocked, refused
+from reconcilers.interface import ChangeKind, Context, Diff, FieldChange
+from reconcilers.network.model import (
+    AllocateSubnets,
+    ApplyNetwork,
+    DeleteNetwork,
+    NetworkAction,
+    ObservedNetwork,
+    subnet_requests,
+)
+from resources.errors import EngineError, FailedPrecondition, InvalidArgument, Unsupported
+from resources.network import NetworkSpec
+from resources.object import Object
+
+DECLARED = ("host", "none")
+"""Drivers that need nothing."""
+UNKNOWN = "(known after apply)"
+
+
+def decide(desired: Object | None, observed: ObservedNetwork, context: Context) -> Decision[NetworkAction]:
+    if desired is None or desired.deleting:
+        waiting = blocked(context, "Deleting")
+        actions = tuple(DeleteNetwork(driver, observed.uid) for driver in observed.held)
+        return waiting or Decision(Diff(actions), "Deleting", "Deleting")
+    spec: NetworkSpec = desired.effective
+    error, changes = _refusal(spec, observed)
+    if error is not None:
+        found = refused(error)
+        return Decision(_diff((), changes, found.diff.waiting), found.phase, found.reason, found.message)
+    if spec.driver in DECLARED:
+        return Decision(Diff())
+    return _made(spec, observed, context)
+
+
+def _refusal(spec: NetworkSpec, observed: ObservedNetwork) -> tuple[EngineError | None, tuple[FieldChange, ...]]:
+    if observed.held:
+        kept = observed.held[0]
+        changes = (FieldChange("spec.driver", kept, spec.driver, ChangeKind.RECREATE),)
+        hint = "delete it first, or take the change back"
+        return FailedPrecondition(
+            f"spec.driver: the network is one of the driver {kept} and stays so", hint=hint
+        ), changes
+    if spec.driver in DECLARED:
+        return None, ()
+    if spec.driver not in observed.drivers:
+        message = f"spec.driver: this version makes no networks of the driver {spec.driver}"
+        return Unsupported(message, hint=f"one of {', '.join((*observed.drivers, *DECLARED))}"), ()
+    if spec.ipam.driver != "default" or spec.ipam.options:
+        return Unsupported("spec.ipam: this version gives addresses by itself alone", hint="leave ipam out"), ()
+    if spec.options:
+        named = ", ".join(sorted(spec.options))
+        return InvalidArgument(f"spec.options: the driver {spec.driver} has no option {named}"), ()
+    return None, ()
+
+
+def _made(spec: NetworkSpec, observed: ObservedNetwork, context: Context) -> Decision[NetworkAction]:
+    applied = observed.state.applied
+    wanted = NetworkConfig(observed.uid, observed.pools, spec.mtu, spec.internal, spec.isolated, spec.masquerade)
+    asked = subnet_requests(spec)
+    changes = tuple(_changes(spec, applied, wanted))
+    what = "make" if applied is None else "change" if changes else "mend"
+    apply = ApplyNetwork(spec.driver, wanted, what)
+    phase = "Creating" if applied is None else "Changing"
+    if not observed.pools:
+        allocate = AllocateSubnets(observed.uid, asked)
+        return Decision(_diff((allocate, apply) if context.planning else (allocate,), changes), phase, phase)
+    if applied != wanted:
+        return Decision(_diff((apply,), changes), phase, phase)
+    drift = tuple(
+        FieldChange(fault.field, fault.actual, fault.expected, ChangeKind.HOT, drift=True)
+        for fault in observed.state.faults
+    )
+    if drift:
+        said = ", ".join(change.path for change in drift)
+        return Decision(_diff((apply,), drift), "Degraded", "Drift", f"{said} is not as it was made")
+    return Decision(Diff())
+
+
+def _changes(spec: NetworkSpec, applied: NetworkConfig | None, wanted: NetworkConfig) -> Iterator[FieldChange]:
+    if applied is None:
+        yield FieldChange("spec.driver", None, spec.driver, ChangeKind.NONE)
+        return
+    if applied.pools != wanted.pools:
+        new = _shown(wanted.pools) or [one.subnet for one in spec.subnets] or UNKNOWN
+        yield FieldChange("spec.subnets", _shown(applied.pools), new, ChangeKind.HOT)
+    for field in ("mtu", "internal", "isolated", "masquerade"):
+        old, new = getattr(applied, field), getattr(wanted, field)
+        if old != new:
+            yield FieldChange(f"spec.{field}", old, new, ChangeKind.HOT)
+
+
+def _shown(pools: Sequence[Pool]) -> list[Any]:
+    """A subnet alone, or with what was said of it."""
+    found: list[Any] = []
+    for pool in pools:
+        rest = {"ipRange": pool.ip_range, "reserved": list(pool.reserved)}
+        found.append({"subnet": pool.subnet, "gateway": pool.gateway, **{k: v for k, v in rest.items() if v}})
+    return found
+
+
+def _diff(
+    actions: tuple[NetworkAction, ...], changes: tuple[FieldChange, ...], waiting: str = ""
+) -> Diff[NetworkAction]:
+    kind = max((change.kind for change in changes), default=ChangeKind.NONE)
+    return Diff(actions, changes, kind, waiting=waiting)

@@ -1,0 +1,227 @@
+"""The life of the resolver process: killed, hung, replaced, flooded, and what is left of it then."""
+
+import os
+import select
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drivers.network.names.interface import NAME_SERVER, MemberNames, SandboxNames
+from tests.integration.drivers.network.resolving import (
+    HOST,
+    World,
+    question,
+    until,
+    world,
+)
+
+pytestmark = pytest.mark.host
+FRONT = "n-front"
+NXDOMAIN = 3
+
+
+@pytest.fixture
+def net(short_path: Path, instance: str) -> Iterator[World]:
+    with world(short_path, instance) as made:
+        yield made
+
+
+def test_what_is_broken_is_told_and_mended(net: World) -> None:
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    wanted = net.names.get(web)
+    assert wanted is not None
+    for harm in ("delete table ip lading_names", "flush chain ip lading_names answers", "flush ruleset"):
+        net.run("nft", harm, sandbox=web)
+        assert net.names.get(web) is None
+        net.names.set(wanted)
+        assert net.names.get(web) == wanted
+        assert net.ask(web, "web").addresses == ["10.0.1.2"]
+    # A namespace of the same name that is another one.
+    net.sandboxes.delete(web)
+    assert net.names.get(web) is None
+    assert web in net.names.list()
+    net.sandboxes.create(web)
+    assert net.names.get(web) is None
+    net.names.set(wanted)
+    assert net.names.get(web) == wanted
+    assert net.ask(web, "web", tcp=True).addresses == ["10.0.1.2"]
+
+
+def test_a_killed_process_goes_on_from_its_snapshot(net: World) -> None:
+    ids = [net.sandbox(n, MemberNames(FRONT, (f"s{n}",), (f"10.0.1.{n}",))) for n in range(1, 21)]
+    before = net.pid()
+    client = net.socket(ids[0])
+    client.connect((NAME_SERVER, 53))
+    net.kill()
+    net.sandboxes.delete(ids[5])
+    assert net.names.get(ids[0]) is None
+    gone = time.monotonic()
+    net.sandbox(30, MemberNames(FRONT, ("s30",), ("10.0.1.30",)))
+    assert time.monotonic() - gone < 2
+    assert net.pid() != before
+    client.send(question("s7"))  # the very socket of a client goes on
+    assert client.recv(512)[-4:] == bytes((10, 0, 1, 7))
+    assert set(net.names.list()) == {*ids, f"{30:064x}"} - {ids[5]}
+    assert net.ask(ids[0], "s6").rcode == NXDOMAIN
+    assert net.ask(ids[1], "s2", tcp=True).addresses == ["10.0.1.2"]
+
+
+def test_a_message_of_an_engine_that_dies_half_way_changes_nothing(net: World) -> None:
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    wanted = net.names.get(web)
+    pid = net.pid()
+    descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+    engine = net.engine(
+        "from drivers.network.names.framing import frame\n"
+        "from drivers.network.names.client import _connect\n"
+        "one = _connect(client.folder)\n"
+        "one.sendall(frame({'op': 'hello', 'version': 1})); one.recv(1000)\n"
+        f"whole = frame({{'op': 'names.remove', 'id': {web!r}}})\n"
+        "one.sendall(whole[:-1])\n"
+        "print('half', flush=True)\n"
+        "import time; time.sleep(60)\n"
+    )
+    assert engine.stdout is not None
+    assert engine.stdout.readline() == b"half\n"
+    assert net.names.get(web) == wanted
+    engine.kill()
+    engine.wait()
+    until(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= descriptors)
+    assert net.names.get(web) == wanted
+    assert net.ask(web, "web").addresses == ["10.0.1.2"]
+    assert net.pid() == pid
+
+
+def test_a_process_that_hangs_is_replaced(net: World) -> None:
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    wanted = net.names.get(web)
+    assert wanted is not None
+    os.kill(net.pid(), 19)
+    with pytest.raises(Exception, match="did not answer"):
+        net.names.get(web)
+    assert net.names.get(web) is None
+    net.start(wanted)
+    assert net.ask(web, "web").addresses == ["10.0.1.2"]
+
+
+def test_a_process_of_another_version_is_replaced(net: World, short_path: Path) -> None:
+    tree = short_path / "old"
+    here = Path(__file__).parents[4]
+    for part in ("drivers/network/names", "drivers/kernel"):
+        (tree / part).mkdir(parents=True)
+        for module in (here / part).glob("*.py"):
+            (tree / part / module.name).write_text(module.read_text().replace("VERSION = 1\n", "VERSION = 0\n"))
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    wanted = net.names.get(web)
+    assert wanted is not None
+    net.kill()
+    old = ["python3", "-I", "-S", str(tree / "drivers/network/names/process.py"), str(net.run_root / "resolver"), "old"]
+    assert net.run(*old, sandbox=HOST) == "ready"
+    pid = net.pid()
+    assert net.ask(web, "web").addresses == ["10.0.1.2"]
+    assert net.inside(HOST, lambda: net.names.get(web)) == wanted
+    assert net.pid() != pid
+    assert net.ask(web, "web").addresses == ["10.0.1.2"]
+
+
+def test_the_process_has_nothing_of_who_started_it(net: World) -> None:
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    os.close(writer)
+    assert os.read(reader, 1) == b""  # nobody else has it
+    os.close(reader)
+    process = Path(f"/proc/{net.pid()}")
+    assert os.getsid(net.pid()) == net.pid()
+    assert {os.readlink(process / "fd" / str(fd)) for fd in (0, 1, 2)} == {"/dev/null"}
+    assert os.readlink(process / "cwd") == "/"
+    environment = (process / "environ").read_bytes()
+    assert b"LADING" not in environment
+    assert (process / "comm").read_text() == "lading-resolver\n"
+    assert os.listdir(process / "task") == [process.name]
+    limits = next(line for line in (process / "limits").read_text().splitlines() if "open files" in line).split()
+    assert limits[3] == limits[4]
+    assert (net.run_root / "resolver").stat().st_mode & 0o777 == 0o700
+    assert (net.run_root / "resolver" / "control.sock").stat().st_mode & 0o777 == 0o600
+    assert net.memory() < 15 * 1024
+
+
+def test_a_namespace_is_let_go_of(net: World) -> None:
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+
+    def sockets() -> int:
+        return net.run("cat", "/proc/net/tcp", "/proc/net/udp", "/proc/net/netlink", sandbox=web).count("\n")
+
+    held = sockets()
+    net.names.remove(web)
+    assert sockets() == held - 3
+    net.names.remove(web)
+
+
+def test_two_engines_that_start_it_at_once_share_one(net: World) -> None:
+    ids = [f"{n:064x}" for n in range(1, 5)]
+    for sandbox_id in ids:
+        net.sandboxes.create(sandbox_id)
+    engines = [
+        net.engine(f"client.names.set(SandboxNames({one!r}, run_root / 'netns' / {one!r}, ()))\n") for one in ids
+    ]
+    assert [engine.wait(30) for engine in engines] == [0] * 4
+    assert list(net.names.list()) == ids
+
+
+def test_whatever_process_is_there_is_stopped(net: World) -> None:
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    net.kill()
+    engine = net.engine(f"client.names.set(SandboxNames({web!r}, run_root / 'netns' / {web!r}, ()))\n")
+    assert engine.wait(30) == 0
+    process = os.pidfd_open(net.pid())
+    net.names.stop()
+    ended = select.poll()
+    ended.register(process, select.POLLIN)
+    assert ended.poll(0)
+    os.close(process)
+    assert not (net.run_root / "resolver").exists()
+
+
+def test_three_hundred_sandboxes(net: World) -> None:
+    for number in range(1, 301):
+        net.sandboxes.create(f"{number:064x}")
+    first = f"{1:064x}"
+    net.start(SandboxNames(first, net.netns(first), ()))
+    before = time.monotonic()
+    for number in range(1, 301):
+        sandbox_id = f"{number:064x}"
+        members = (MemberNames(FRONT, (f"s{number}", "all"), (f"10.0.{number // 250}.{number % 250}",)),)
+        net.names.set(SandboxNames(sandbox_id, net.netns(sandbox_id), members))
+    assert time.monotonic() - before < 3
+    assert net.memory() < 20 * 1024
+    for number in (1, 150, 300):
+        asked = net.ask(f"{number:064x}", f"s{301 - number}")
+        assert len(asked.addresses) == 1
+    assert len(net.ask(first, "all", tcp=True).records) == 300
+    net.kill()
+    net.start(SandboxNames(first, net.netns(first), ()))
+    assert len(net.names.list()) == 300
+    assert net.ask(f"{300:064x}", "s299").addresses == ["10.0.1.49"]
+    before = time.monotonic()
+    for number in range(1, 301):
+        net.names.remove(f"{number:064x}")
+    assert time.monotonic() - before < 3
+    assert list(net.names.list()) == []
+
+
+def test_a_sandbox_that_is_not_there_is_refused_by_name(net: World) -> None:
+    missing = f"{9:064x}"
+    wanted = SandboxNames(missing, net.netns(missing), ())
+    with pytest.raises(Exception, match="no names in the network namespace"):
+        net.start(wanted)
+    assert net.names.get(missing) is None
+    assert list(net.names.list()) == []
+    net.sandboxes.create(missing)
+    net.start(wanted)
+    with pytest.raises(Exception, match="no names in the network namespace"):
+        net.names.set(replace(wanted, netns=Path("/etc/passwd")))
+    assert net.names.get(missing) == wanted

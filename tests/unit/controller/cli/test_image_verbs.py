@@ -1,0 +1,336 @@
+"""image and df: what is here, under which names, for whom."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers.images.fake import FakeImages
+from drivers.images.interface import Descriptor, Image
+from drivers.images.store import ImageDriver
+from drivers.snapshots.fake import FakeSnapshotter
+from reconcilers.image.model import UID
+from resources.errors import Unavailable
+from resources.kinds import Kind
+from tests.unit.controller.cli.fakes import PLATFORM, FakeBackend, FakeSession, run
+from tests.unit.drivers.images import tars
+
+NGINX = "docker.io/library/nginx:1.27"
+
+
+@pytest.fixture
+def images(backend: FakeBackend) -> FakeImages:
+    made = FakeImages()
+    made.publish(NGINX, layers=(b"base", b"nginx"))
+    made.publish("registry.local:5000/shop:1", layers=(b"base", b"shop"))
+    backend.images = backend.image_operations(made, Path("/nonexistent"))
+    return made
+
+
+def said(backend: FakeBackend, *argv: str, code: int = 0, **options: Any) -> str:
+    user = FakeSession(*argv, **options)
+    assert run(backend, user) == code, user.errors
+    return user.text if code == 0 else user.errors
+
+
+def named(images: FakeImages) -> dict[str, Descriptor]:
+    return dict(images.names().list())
+
+
+def owned(images: FakeImages, backend: FakeBackend, name: str) -> None:
+    """What the reconciler makes of an Image object whose tag that is."""
+    item = backend.objects.add(Kind.IMAGE, "site", {"from": {"archive": "./site.tar"}, "tags": [name]})
+    images.plant("site.tar", layers=(b"site",))
+    [image] = images.import_archive(Path("site.tar"), platform=PLATFORM)
+    notes = {UID: item.metadata.uid}
+    for one in (f"uid:{item.metadata.uid}", name):
+        images.names().put(one, Descriptor(image.manifest.media_type, image.id, image.manifest.size, notes))
+
+
+def test_pull_names_what_came_and_leaves_an_event(backend: FakeBackend, images: FakeImages) -> None:
+    text = said(backend, "image", "pull", "nginx:1.27")
+    assert list(named(images)) == [NGINX]
+    assert text.splitlines()[-1].startswith("nginx:1.27  ")
+    assert "nginx:1.27: asking the registry" in text
+    [event] = backend.events.read()
+    assert (event.reason, event.key.kind) == ("Pulled", Kind.IMAGE)
+    assert images.image(named(images)[NGINX].digest) is not None
+
+
+def test_pull_as_json_says_how_it_gets_on_and_what_came(backend: FakeBackend, images: FakeImages) -> None:
+    lines = [json.loads(line) for line in said(backend, "image", "pull", "nginx:1.27", "-o", "json").splitlines()]
+    assert [line["event"] for line in lines] == ["progress", "progress", "progress", "pulled"]
+    assert lines[-1]["names"] == [NGINX]
+    assert lines[-1]["id"].startswith("sha256:")
+    assert {line["what"][:7] for line in lines[:-1]} == {"resolve", "sha256:"}
+
+
+def test_a_quiet_pull_says_the_id_alone(backend: FakeBackend, images: FakeImages) -> None:
+    assert said(backend, "image", "pull", "-q", "nginx:1.27").startswith("sha256:")
+
+
+def test_what_cannot_be_pulled_is_an_error(backend: FakeBackend, images: FakeImages) -> None:
+    assert "has no image docker.io/library/none:latest" in said(backend, "image", "pull", "none", code=1)
+    assert "repository names are lower case" in said(backend, "image", "pull", "Shop", code=1)
+    assert named(images) == {}
+
+
+def test_ctrl_c_ends_a_pull(backend: FakeBackend, images: FakeImages) -> None:
+    user = FakeSession("image", "pull", "nginx:1.27")
+    user.interrupted = lambda: True
+    assert run(backend, user) == 130
+    assert named(images) == {}
+
+
+def test_what_is_pruned_before_it_has_its_name_is_pulled_again(backend: FakeBackend, images: FakeImages) -> None:
+    pull, left = images.pull, [images.prune, lambda keep: 0]
+
+    def unlucky(*words: Any, **options: Any) -> Image:
+        image = pull(*words, **options)
+        left.pop(0)([])
+        return image
+
+    images.pull = unlucky  # type: ignore[method-assign]
+    said(backend, "image", "pull", "nginx:1.27")
+    assert images.image(named(images)[NGINX].digest) is not None
+
+
+def test_ls_has_a_line_a_name_with_who_uses_it(backend: FakeBackend, images: FakeImages) -> None:
+    said(backend, "image", "pull", "nginx:1.27", "registry.local:5000/shop:1")
+    said(backend, "image", "tag", "nginx:1.27", "mine:2")
+    backend.objects.add(Kind.CONTAINER, "web", {"image": "nginx:1.27"})
+    rows = [line.split() for line in said(backend, "image", "ls").splitlines()]
+    assert rows[0] == ["NAME", "TAG", "ID", "CREATED", "SIZE", "USED", "BY"]
+    assert [(row[0], row[1], row[-1]) for row in rows[1:]] == [
+        ("mine", "2", "container/web"),
+        ("nginx", "1.27", "container/web"),
+        ("registry.local:5000/shop", "1", "-"),
+    ]
+    assert said(backend, "image", "ls", "-o", "name").split() == ["mine:2", "nginx:1.27", "registry.local:5000/shop:1"]
+    shown = json.loads(said(backend, "image", "ls", "-o", "json"))
+    assert shown[0]["names"] == ["docker.io/library/mine:2", NGINX]
+    assert shown[0]["usedBy"] == [{"kind": "Container", "namespace": "default", "name": "web"}]
+    assert "sha256:" in said(backend, "image", "ls", "-o", "wide")
+
+
+def test_what_has_no_name_is_shown_when_asked_for(backend: FakeBackend, images: FakeImages) -> None:
+    said(backend, "image", "pull", "nginx:1.27")
+    images.names().delete(NGINX)
+    assert said(backend, "image", "ls") == ""
+    assert said(backend, "image", "ls", "-a").splitlines()[1].split()[:2] == ["-", "-"]
+
+
+def test_an_image_is_said_by_the_beginning_of_its_id(backend: FakeBackend, images: FakeImages) -> None:
+    said(backend, "image", "pull", "nginx:1.27", "registry.local:5000/shop:1")
+    ids = {one["names"][0]: one["id"][7:] for one in json.loads(said(backend, "image", "ls", "-o", "json"))}
+    said(backend, "image", "tag", ids[NGINX][:12], "mine:2")
+    assert named(images)["docker.io/library/mine:2"].digest == named(images)[NGINX].digest
+    assert "there is no image docker.io/library/abcdef0123:latest" in said(
+        backend, "image", "tag", "abcdef0123", "x", code=1
+    )
+    assert "has no digest" in said(backend, "image", "tag", "nginx:1.27", f"x@sha256:{'0' * 64}", code=1)
+
+
+def test_rm_takes_a_name_away_and_frees_what_nothing_needs(backend: FakeBackend, images: FakeImages) -> None:
+    said(backend, "image", "pull", "nginx:1.27")
+    said(backend, "image", "tag", "nginx:1.27", "mine:2")
+    assert said(backend, "image", "rm", "nginx:1.27").splitlines() == ["nginx:1.27 removed", "freed 0 B"]
+    assert "freed 0 B" not in said(backend, "image", "rm", "mine:2")
+    assert named(images) == {}
+    assert list(images.content().walk()) == []
+
+
+def test_rm_by_id_takes_every_name(backend: FakeBackend, images: FakeImages) -> None:
+    said(backend, "image", "pull", "nginx:1.27")
+    said(backend, "image", "tag", "nginx:1.27", "mine:2")
+    digest = json.loads(said(backend, "image", "ls", "-o", "json"))[0]["id"]
+    said(backend, "image", "rm", digest[7:19])
+    assert named(images) == {}
+
+
+def test_an_implied_image_is_spoken_of_as_the_container_that_implies_it(
+    backend: FakeBackend, images: FakeImages
+) -> None:
+    said(backend, "image", "pull", "nginx:1.27")
+    backend.objects.add(Kind.CONTAINER, "web", {"image": "nginx:1.27"})
+    item = backend.objects.add(Kind.IMAGE, "implied", {"from": {"registry": "nginx:1.27"}}, implied=True)
+    target = named(images)[NGINX]
+    record = Descriptor(target.media_type, target.digest, target.size, {UID: item.metadata.uid})
+    images.names().put(f"uid:{item.metadata.uid}", record)
+    [shown] = json.loads(said(backend, "image", "ls", "-o", "json"))
+    assert [one["name"] for one in shown["usedBy"]] == ["web"]
+    assert "is the image of container/web (" in said(backend, "image", "rm", "nginx:1.27", code=1)
+
+
+def test_what_is_used_is_not_removed_unless_it_is_forced(backend: FakeBackend, images: FakeImages) -> None:
+    said(backend, "image", "pull", "nginx:1.27")
+    backend.objects.add(Kind.CONTAINER, "web", {"image": "nginx:1.27"})
+    backend.objects.add(Kind.IMAGE, "pinned", {"from": {"registry": "nginx:1.27"}})
+    error = said(backend, "image", "rm", "nginx:1.27", code=1)
+    assert "is the image of container/web, image/pinned" in error
+    assert "--force" in error
+    assert NGINX in named(images)
+    said(backend, "image", "rm", "--force", "nginx:1.27")
+    assert NGINX not in named(images)
+
+
+def test_a_name_that_a_manifest_gives_is_its_own(backend: FakeBackend, images: FakeImages) -> None:
+    owned(images, backend, NGINX)
+    for argv in (["pull", "nginx:1.27"], ["rm", "--force", "nginx:1.27"]):
+        assert "nginx:1.27 is a name of image/site in namespace default" in said(backend, "image", *argv, code=1)
+    said(backend, "image", "pull", "registry.local:5000/shop:1")
+    error = said(backend, "image", "tag", "registry.local:5000/shop:1", "nginx:1.27", code=1)
+    assert "is a name of image/site" in error
+    assert images.pulls == 1
+    images.names().delete(NGINX)
+    digest = json.loads(said(backend, "image", "ls", "-o", "json"))[-1]["id"]
+    assert "is the content of image/site" in said(backend, "image", "rm", "--force", digest[7:19], code=1)
+
+
+def test_prune_frees_what_has_no_name_and_with_all_what_nobody_uses(backend: FakeBackend, images: FakeImages) -> None:
+    said(backend, "image", "pull", "nginx:1.27", "registry.local:5000/shop:1")
+    owned(images, backend, "docker.io/library/site:1")
+    backend.objects.add(Kind.CONTAINER, "web", {"image": "nginx:1.27"})
+    assert said(backend, "image", "prune") == "freed 0 B\n"
+    lines = said(backend, "image", "prune", "-a").splitlines()
+    assert lines[0] == "registry.local:5000/shop:1 removed"
+    assert lines[1].startswith("freed ")
+    assert [name for name in named(images) if not name.startswith("uid:")] == [NGINX, "docker.io/library/site:1"]
+
+
+def test_while_images_are_imported_nothing_is_freed(backend: FakeBackend, images: FakeImages) -> None:
+    said(backend, "image", "pull", "nginx:1.27")
+
+    def busy(keep: object) -> int:
+        raise Unavailable("images are being imported")
+
+    images.prune = busy  # type: ignore[assignment]
+    user = FakeSession("image", "rm", "nginx:1.27")
+    assert run(backend, user) == 0
+    assert "`lading image prune` frees it later" in user.errors
+    assert json.loads(said(backend, "image", "prune", "-o", "json")) == {"names": [], "freed": None}
+
+
+def test_df_counts_content(backend: FakeBackend, images: FakeImages) -> None:
+    said(backend, "image", "pull", "nginx:1.27")
+    found = json.loads(said(backend, "df", "-o", "json"))
+    assert found["content"]["count"] == 4
+    assert found["content"]["size"] == sum(blob.size for blob in images.content().walk())
+    assert said(backend, "df").splitlines()[0].split() == ["WHAT", "COUNT", "SIZE"]
+
+
+CONFIG = {"Cmd": ["sh"], "Env": ["A=b"], "Labels": {"evil": "\x1b[2J"}}
+
+
+class TestOnRealContent:
+    """What needs a config and layers that are some."""
+
+    @pytest.fixture
+    def archive(self, backend: FakeBackend, tmp_path: Path) -> bytes:
+        backend.images = backend.image_operations(ImageDriver(tmp_path / "i", FakeSnapshotter()), tmp_path)
+        return tars.oci_archive([tars.entry("a", b"a") + tars.END], config=CONFIG, name="shop:1")
+
+    def test_load_gives_the_names_of_the_archive(self, backend: FakeBackend, archive: bytes, tmp_path: Path) -> None:
+        assert "shop:1  " in said(backend, "image", "load", "-i", "x.tar", files={"x.tar": archive})
+        assert said(backend, "image", "ls", "-o", "name") == "shop:1\n"
+        assert [path for path in tmp_path.iterdir() if path.is_file()] == []
+
+    @pytest.mark.parametrize(
+        ("given", "name"),
+        [("latest", ""), ("1.27", ""), ("v2", ""), ("shop", "shop:latest"), ("1.27/shop:1", "1.27/shop:1")],
+    )
+    def test_a_tag_alone_is_no_name(self, backend: FakeBackend, archive: bytes, given: str, name: str) -> None:
+        layers = [tars.entry("b", b"b") + tars.END]
+        said(backend, "image", "load", "-i", "x.tar", files={"x.tar": tars.oci_archive(layers, name=given)})
+        assert said(backend, "image", "ls", "-o", "name").strip() == name
+
+    def test_an_archive_cannot_have_any_number_of_names(self, backend: FakeBackend, archive: bytes) -> None:
+        index = {"schemaVersion": 2, "manifests": []}
+        [manifest] = json.loads(self.member(archive, "index.json"))["manifests"]
+        annotations = ({"org.opencontainers.image.ref.name": f"shop:{number}"} for number in range(257))
+        index["manifests"] = [{**manifest, "annotations": one} for one in annotations]
+        blobs = [self.member(archive, name) for name in self.members(archive) if name.startswith("blobs/")]
+        many = tars.layout(blobs, json.dumps(index).encode())
+        error = said(backend, "image", "load", "-i", "x.tar", files={"x.tar": many}, code=1)
+        assert "the archive gives 257 names" in error
+        assert said(backend, "image", "ls") == ""
+
+    @staticmethod
+    def members(data: bytes) -> list[str]:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            return archive.getnames()
+
+    @staticmethod
+    def member(data: bytes, name: str) -> bytes:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            file = archive.extractfile(name)
+            assert file is not None
+            return file.read()
+
+    def test_an_archive_is_read_from_standard_input_too(self, backend: FakeBackend, archive: bytes) -> None:
+        # The fake session puts the name it was asked for before what it packs.
+        user = FakeSession("image", "load", files={"-": archive})
+        user.pack = lambda path, name="": iter([archive[:700], archive[700:]])  # type: ignore[method-assign]
+        assert run(backend, user) == 0, user.errors
+        assert "nothing to type" in said(backend, "image", "load", code=1, tty=True)
+
+    def test_what_is_no_archive_is_an_error_that_speaks_of_an_archive(
+        self, backend: FakeBackend, archive: bytes, tmp_path: Path
+    ) -> None:
+        error = said(backend, "image", "load", "-i", "x.tar", files={"x.tar": b"nothing of the kind"}, code=1)
+        assert error.startswith("lading: the archive: ")
+        assert "sent-" not in error
+
+    def test_nothing_is_named_when_one_of_the_names_is_an_objects(self, backend: FakeBackend, archive: bytes) -> None:
+        said(backend, "image", "load", "-i", "x.tar", files={"x.tar": archive})
+        names = backend.images._images.names()
+        target = names.get("docker.io/library/shop:1")
+        assert target is not None
+        names.put(
+            "docker.io/library/shop:1", Descriptor(target.media_type, target.digest, target.size, {UID: "0" * 32})
+        )
+        error = said(backend, "image", "load", "-i", "x.tar", files={"x.tar": archive}, code=1)
+        assert "docker.io/library/shop:1 is a name of an image that is being deleted" in error
+
+    def test_inspect_speaks_as_docker_does(self, backend: FakeBackend, archive: bytes) -> None:
+        said(backend, "image", "load", "-i", "x.tar", files={"x.tar": archive})
+        text = said(backend, "image", "inspect", "shop:1", tty=True)
+        [found] = json.loads(text)
+        assert "\x1b" not in text
+        assert (found["RepoTags"], found["Config"]) == (["docker.io/library/shop:1"], CONFIG)
+        assert (found["Os"], found["Architecture"], len(found["RootFS"]["Layers"])) == ("linux", "amd64", 1)
+        assert found["RepoDigests"] == [f"docker.io/library/shop@{found['Digest']}"]
+
+    def test_what_is_saved_is_loaded_again(self, backend: FakeBackend, archive: bytes, tmp_path: Path) -> None:
+        said(backend, "image", "load", "-i", "x.tar", files={"x.tar": archive})
+        [before] = json.loads(said(backend, "image", "ls", "-o", "json"))
+        piped = FakeSession("image", "save", "shop:1")
+        assert run(backend, piped) == 0
+        filed = FakeSession("image", "save", before["id"][:19], "-o", "out.tar", "--format", "oci")
+        assert run(backend, filed) == 0
+        for number, data in enumerate((piped.stdout, filed.files["out.tar"])):
+            fresh = ImageDriver(tmp_path / str(number), FakeSnapshotter())
+            backend.images = backend.image_operations(fresh, tmp_path)
+            said(backend, "image", "load", "-q", "-i", "x.tar", files={"x.tar": data})
+            assert json.loads(said(backend, "image", "ls", "-o", "json")) == [before]
+        assert "nothing for a terminal" in said(backend, "image", "save", "shop:1", code=1, tty=True)
+        assert "there is no image" in said(backend, "image", "save", "none", code=1)
+
+    def test_layers_without_a_history_are_in_it(self, backend: FakeBackend, archive: bytes) -> None:
+        said(backend, "image", "load", "-i", "x.tar", files={"x.tar": archive})
+        rows = said(backend, "image", "history", "shop:1").splitlines()
+        assert (len(rows), rows[0].split()) == (2, ["CREATED", "CREATED", "BY", "SIZE", "COMMENT"])
+        assert json.loads(said(backend, "image", "history", "shop:1", "-o", "json"))[0]["size"] > 0
+
+    def test_a_root_file_system_becomes_an_image(self, backend: FakeBackend, archive: bytes, tmp_path: Path) -> None:
+        root = tars.entry("etc/passwd", b"root:x:0:0::/:/bin/sh\n") + tars.END
+        said(backend, "image", "import", "root.tar", "mine:1", files={"root.tar": root})
+        assert said(backend, "image", "ls", "-o", "name") == "mine:1\n"
+        said(backend, "image", "import", "other.tar", files={"other.tar": root.replace(b"root:x", b"r00t:x")})
+        assert len(json.loads(said(backend, "image", "ls", "-a", "-o", "json"))) == 2
+        assert "has no digest" in said(
+            backend, "image", "import", "root.tar", f"x@sha256:{'0' * 64}", files={"root.tar": root}, code=1
+        )

@@ -1,0 +1,150 @@
+"""network: who is on which, and edits of it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from resources.container_parts import NetworkAttachment
+from resources.kinds import Kind
+from resources.object import Object
+from tests.unit.controller.cli.fakes import FakeBackend, FakeSession, run, status
+
+
+@pytest.fixture
+def web(backend: FakeBackend) -> Object:
+    for name in ("front", "back", "lonely"):
+        item = backend.objects.add(
+            Kind.NETWORK, name, {"subnets": [{"subnet": "10.42.0.0/24"}]} if name == "back" else {}
+        )
+        backend.objects.report(item, status(phase="Ready"))
+    item = backend.objects.add(
+        Kind.CONTAINER, "web", {"image": "nginx", "networks": [{"name": "front"}, {"name": "back", "aliases": ["api"]}]}
+    )
+    on_back = {"addresses": ["10.42.0.5", "fd00::5"], "interface": "eth1", "mac": "02:42:0a:2a:00:05"}
+    backend.objects.report(item, status(networks={"front": {"addresses": ["10.192.0.2"]}, "back": on_back}))
+    return item
+
+
+def said(backend: FakeBackend, *argv: str, code: int = 0) -> str:
+    user = FakeSession(*argv)
+    assert run(backend, user) == code, user.errors
+    return user.text if code == 0 else user.errors
+
+
+def networks(backend: FakeBackend, item: Object) -> dict[str, tuple[NetworkAttachment, ...]]:
+    found = backend.objects.get(item.key)
+    assert found is not None
+    return {"spec": found.spec.networks, "effective": found.effective.networks}
+
+
+def test_ls_shows_who_is_on_them(backend: FakeBackend, web: Object) -> None:
+    lines = said(backend, "network", "ls").splitlines()
+    assert lines[0].split() == ["NAME", "DRIVER", "SUBNETS", "STATE", "CONTAINERS"]
+    assert [line.split() for line in lines[1:]] == [
+        ["back", "bridge", "10.42.0.0/24", "Ready", "web"],
+        ["front", "bridge", "-", "Ready", "web"],
+        ["lonely", "bridge", "-", "Ready", "-"],
+    ]
+    assert "web (10.42.0.5, fd00::5)" in said(backend, "network", "ls", "-o", "wide")
+    assert said(backend, "network", "ls", "-o", "name") == "back\nfront\nlonely\n"
+    assert said(backend, "-n", "other", "network", "ls") == ""
+
+
+def test_inspect_has_the_object_and_its_containers(backend: FakeBackend, web: Object) -> None:
+    [found] = json.loads(said(backend, "network", "inspect", "back"))
+    assert found["metadata"]["name"] == "back"
+    assert found["subnets"] == ["10.42.0.0/24"]
+    assert found["containers"] == [
+        {
+            "name": "web",
+            "addresses": ["10.42.0.5", "fd00::5"],
+            "aliases": ["api"],
+            "interface": "eth1",
+            "mac": "02:42:0a:2a:00:05",
+        }
+    ]
+    assert "there is no network/none" in said(backend, "network", "inspect", "none", code=1)
+
+
+def test_subnets_are_those_the_status_reports(backend: FakeBackend, web: Object) -> None:
+    front = next(item for item in backend.objects.list(Kind.NETWORK) if item.metadata.name == "front")
+    backend.objects.report(front, status(subnets=[{"subnet": "10.192.0.0/22", "gateway": "10.192.0.1"}]))
+    assert json.loads(said(backend, "network", "inspect", "front"))[0]["subnets"] == ["10.192.0.0/22"]
+    assert "10.192.0.0/22" in said(backend, "get", "network", "front")
+
+
+def test_containers_are_shown_with_addresses_and_ports(backend: FakeBackend, web: Object) -> None:
+    ports = [{"host": 8080, "address": address, "container": 80, "protocol": "tcp"} for address in ("0.0.0.0", "::")]
+    backend.objects.report(web, status(networks={"front": {"addresses": ["10.192.0.2"]}}, ports=ports))
+    text = said(backend, "get", "container", "web", "-o", "wide")
+    assert "10.192.0.2" in text
+    assert "0.0.0.0:8080->80/tcp,[::]:8080->80/tcp" in text
+
+
+def test_connect_edits_what_is_desired(backend: FakeBackend, web: Object) -> None:
+    said(backend, "network", "connect", "--alias", "www", "--alias", "shop", "--ip", "10.192.0.9", "lonely", "web")
+    for found in networks(backend, web).values():
+        assert [one.name for one in found] == ["front", "back", "lonely"]
+        assert (found[1].aliases, found[2].aliases, found[2].ipv4) == (("api",), ("www", "shop"), "10.192.0.9")
+    before = networks(backend, web)
+    said(backend, "network", "connect", "lonely", "web")
+    assert networks(backend, web) == before
+    said(backend, "network", "connect", "--ip6", "fd00::9", "lonely", "web")
+    assert networks(backend, web)["effective"][2].ipv6 == "fd00::9"
+
+
+def test_the_implied_network_can_be_joined(backend: FakeBackend, web: Object) -> None:
+    said(backend, "network", "connect", "bridge", "web")
+    assert networks(backend, web)["spec"][-1].name == "bridge"
+
+
+def test_disconnect_edits_what_is_desired(backend: FakeBackend, web: Object) -> None:
+    said(backend, "network", "disconnect", "back", "web")
+    said(backend, "network", "disconnect", "front", "web")
+    assert networks(backend, web) == {"spec": (), "effective": ()}
+    assert "is not on the network back (it is on none)" in said(backend, "network", "disconnect", "back", "web", code=1)
+
+
+@pytest.mark.parametrize(
+    ("argv", "what"),
+    [
+        (["connect", "none-such", "web"], "there is no network/none-such"),
+        (["connect", "host", "web"], "host is no network to be connected to beside others"),
+        (["connect", "lonely", "none"], "there is no container/none"),
+        (["connect", "--ip", "fd00::1", "lonely", "web"], "networks[2].ipv4: is not an IPv4 address"),
+        (["connect", "--alias", "a b", "lonely", "web"], "networks[2].aliases[0]"),
+        (["connect", "lonely", "apart"], "is on the network host"),
+        (["disconnect", "host", "apart"], "is on the network host"),
+        (["connect", "container/web", "web"], "container/web is not a network"),
+    ],
+)
+def test_what_cannot_be_is_refused(backend: FakeBackend, web: Object, argv: list[str], what: str) -> None:
+    backend.objects.add(Kind.CONTAINER, "apart", {"image": "nginx", "networks": [{"name": "host"}]})
+    before = networks(backend, web)
+    assert what in said(backend, "network", *argv, code=1)
+    assert networks(backend, web) == before
+
+
+def test_prune_deletes_what_nobody_names(backend: FakeBackend, web: Object) -> None:
+    assert "would delete network/lonely (-f does it without asking)" in said(backend, "network", "prune", code=1)
+    for answer, code in (("n", 1), ("yes", 0)):
+        user = FakeSession("network", "prune", tty=True)
+        user.answers = [answer]
+        assert run(backend, user) == code
+        assert user.asked == [("delete network/lonely? [y/N] ", False)]
+    assert said(backend, "network", "ls", "-o", "name") == "back\nfront\n"
+    assert said(backend, "network", "prune", "-f") == "every network has somebody on it\n"
+
+
+def test_what_is_implied_goes_by_itself(backend: FakeBackend) -> None:
+    backend.objects.add(Kind.NETWORK, "bridge", implied=True)
+    assert said(backend, "network", "prune") == "every network has somebody on it\n"
+
+
+def test_nothing_of_other_namespaces_is_touched(backend: FakeBackend, web: Object) -> None:
+    backend.objects.add(Kind.NETWORK, "theirs", namespace="other")
+    said(backend, "network", "prune", "-f")
+    assert said(backend, "-n", "other", "network", "ls", "-o", "name") == "theirs\n"
+    everywhere: Any = json.loads(said(backend, "network", "ls", "-A", "-o", "json"))
+    assert {one["metadata"]["namespace"] for one in everywhere} == {"default", "other"}

@@ -1,0 +1,99 @@
+"""Containers put on networks, and taken off, by hand: what is desired is edited, with what it implies."""
+
+from pathlib import Path
+
+import pytest
+
+from controller import attachments
+from controller.seal import HostKey
+from resources.errors import FailedPrecondition, InvalidArgument, NotFound
+from resources.kinds import Kind
+from resources.meta import Ref
+from tests.convergence.world import World
+
+BACK = Ref(kind=Kind.NETWORK, namespace="default", name="back")
+BRIDGE = Ref(kind=Kind.NETWORK, namespace="default", name="bridge")
+WEB = Ref(kind=Kind.CONTAINER, namespace="default", name="web")
+SHOP = """
+apiVersion: lading/v1
+kind: Network
+metadata: {name: back}
+---
+apiVersion: lading/v1
+kind: Container
+metadata: {name: web}
+spec: {image: nginx, networks: [back]}
+"""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path, HostKey(tmp_path))
+    made.apply(SHOP)
+    return made
+
+
+def connect(world: World, network: str, *aliases: str, ipv4: str = "", ipv6: str = "") -> None:
+    attachments.connect(world.backend, WEB, network, aliases, ipv4, ipv6, manager="cli")
+
+
+def names(world: World) -> list[str | None]:
+    item = world.backend.objects.find(WEB)
+    assert item is not None
+    assert item.spec.networks == item.effective.networks
+    return [one.name for one in item.effective.networks]
+
+
+def test_what_an_edit_implies_comes_with_it_and_goes_with_it(world: World) -> None:
+    assert world.backend.objects.find(BRIDGE) is None
+    connect(world, "bridge")
+    bridge = world.backend.objects.find(BRIDGE)
+    assert names(world) == ["back", "bridge"]
+    assert bridge is not None
+    assert bridge.metadata.implied
+    attachments.disconnect(world.backend, WEB, "bridge", manager="cli")
+    bridge = world.backend.objects.find(BRIDGE)
+    assert bridge is None or bridge.deleting
+
+
+def test_a_plan_shows_what_the_manifest_says_otherwise_and_applying_it_counts(world: World) -> None:
+    before = world.backend.objects.find(WEB)
+    connect(world, "bridge", "www")
+    after = world.backend.objects.find(WEB)
+    assert before is not None
+    assert after is not None
+    assert after.metadata.generation == before.metadata.generation + 1
+    [change] = [change for change in world.plan(SHOP).changes if change.ref == WEB]
+    assert "spec.networks[1].name" in {field.path for field in change.fields}
+    world.apply(SHOP)
+    assert names(world) == ["back"]
+    assert [change for change in world.plan(SHOP).changes if change.ref == WEB and change.fields] == []
+
+
+def test_an_edit_that_changes_nothing_is_none(world: World) -> None:
+    connect(world, "back", "api", ipv4="10.0.0.9")
+    generation = world.backend.objects.find(WEB).metadata.generation  # type: ignore[union-attr]
+    connect(world, "back", "api", ipv4="10.0.0.9")
+    assert world.backend.objects.find(WEB).metadata.generation == generation  # type: ignore[union-attr]
+
+
+def test_what_a_manifest_could_not_say_is_refused(world: World) -> None:
+    with pytest.raises(InvalidArgument, match=r"networks\[0\].ipv4"):
+        connect(world, "back", ipv4="10.0.0")
+    with pytest.raises(NotFound, match="no network/none-such"):
+        connect(world, "none-such")
+    world.apply(SHOP.replace("networks: [back]", "networks: [host]"))
+    with pytest.raises(FailedPrecondition, match="the network host"):
+        connect(world, "back")
+    other = SHOP.replace("name: web", "name: web2")
+    world.apply(SHOP.replace("networks: [back]", "networks: [{container: web2}]") + "---" + other.partition("---")[2])
+    with pytest.raises(FailedPrecondition, match="the sandbox of container/web2"):
+        attachments.disconnect(world.backend, WEB, "back", manager="cli")
+
+
+def test_a_network_that_goes_is_not_joined(world: World) -> None:
+    world.apply(SHOP.replace("networks: [back]", "networks: [none]"))
+    world.apply(SHOP.replace("networks: [back]", "networks: [bridge]"))
+    world.backend.delete([BACK], data=False, cascade=False, force=False)
+    with pytest.raises(FailedPrecondition, match="network/back is being deleted"):
+        connect(world, "back")

@@ -1,0 +1,153 @@
+"""Networks over drivers in memory, whole lives of the engine long."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drivers.network.interface import Fault, NetworkConfig, Pool
+from reconcilers.interface import Diff
+from resources.errors import Conflict, ResourceExhausted
+from resources.object import Object
+from tests.unit.reconcilers.engines import Fuse, Killed, deleted, killed_at_every_step
+from tests.unit.reconcilers.network.worlds import SUBNET, World, network
+
+
+def test_a_network_is_made_and_said() -> None:
+    world, item = World(), network(**SUBNET, mtu=1400)
+    loop = world.life()
+    assert loop.plan(item) == ["take the subnet 10.1.0.0/24", "make the bridge"]
+    assert loop.converge(item) == Diff()
+    assert loop.acted == ["AllocateSubnets", "ApplyNetwork"]
+    uid = item.metadata.uid
+    assert world.networks.inspect(uid).applied == NetworkConfig(uid, (Pool("10.1.0.0/24", "10.1.0.1"),), 1400)
+    status = loop.status(item)
+    subnets = [{"subnet": "10.1.0.0/24", "gateway": "10.1.0.1"}]
+    assert (status.ready, status.fields) == (True, {"driver": "bridge", "subnets": subnets, "mtu": 1400})
+    assert loop.plan(item) == []
+    assert loop.reconciler.known() == [item.key]
+
+
+def test_without_a_word_it_gets_a_subnet_of_the_engines_and_keeps_it() -> None:
+    world, item = World(), network()
+    world.life().converge(item)
+    [pool] = world.networks.inspect(item.metadata.uid).applied.pools  # type: ignore[union-attr]
+    world.life().converge(network("other"))
+    assert world.life().converge(item) == Diff()
+    assert pool.subnet == "10.192.0.0/22"
+    assert set(world.allocations.taken("subnet")) == {"10.192.0.0/22", "10.192.4.0/22"}
+
+
+def test_what_is_another_networks_is_told_and_tried_again() -> None:
+    world = World()
+    loop, first, second = world.life(), network("first", **SUBNET), network("second", **SUBNET)
+    loop.converge(first)
+    with pytest.raises(Conflict, match=r"10\.1\.0\.0/24 overlaps"):
+        loop.converge(second)
+    assert not loop.status(second).ready
+    loop.converge(deleted(first))
+    world.allocations.forget(first.metadata.uid)
+    loop.converge(second)
+    assert loop.status(second).ready
+
+
+def test_what_is_broken_is_mended_in_place() -> None:
+    world, item = World(), network(**SUBNET)
+    loop = world.life()
+    loop.converge(item)
+    world.networks.break_network(item.metadata.uid, Fault("bridge.up", True, False))
+    diff = loop.look(item.key, item)
+    assert [(c.path, c.old, c.new, c.drift) for c in diff.changes] == [("bridge.up", False, True, True)]
+    assert not loop.status(item).ready
+    loop.converge(item)
+    assert loop.acted == ["AllocateSubnets", "ApplyNetwork", "ApplyNetwork"]
+    world.networks.lose_network(item.metadata.uid)
+    loop.converge(item)
+    assert (loop.look(item.key, item), loop.status(item).ready) == (Diff(), True)
+
+
+def test_after_a_reboot_it_has_the_same_subnets() -> None:
+    world, item = World(), network()
+    world.life().converge(item)
+    before = world.networks.inspect(item.metadata.uid)
+    world.networks.reboot()
+    world.life().converge(item)
+    assert world.networks.inspect(item.metadata.uid) == before
+
+
+def test_the_host_needs_no_driver_and_is_asked_for_nothing() -> None:
+    world, item = World(), network("host", driver="host")
+    loop = world.life()
+    assert loop.converge(item) == Diff()
+    assert (loop.status(item).ready, loop.status(item).fields) == (True, {"driver": "host"})
+    assert world.networks.calls == []
+
+
+def test_killed_at_every_step() -> None:
+    def work(world: World, fuse: Fuse) -> None:
+        world.life(fuse).converge(network(**SUBNET))
+
+    for world in killed_at_every_step(World, work):
+        item = network(**SUBNET)
+        world.life().converge(item)
+        assert world.life().status(item).ready
+        world.life().converge(deleted(item))
+        world.allocations.forget(item.metadata.uid)
+        assert world.left() == []
+
+
+def test_one_without_an_object_is_swept() -> None:
+    world, item = World(), network(**SUBNET)
+    world.life().converge(item)
+    world.allocations.forget(item.metadata.uid)
+    loop = world.life()
+    [key] = loop.reconciler.known()
+    loop.converge(None, key)
+    assert (world.left(), loop.reconciler.known()) == ([], [])
+
+
+def test_when_no_subnet_is_left_it_says_so() -> None:
+    world = World()
+    world.networks.fail("apply", ResourceExhausted("no links are left"))
+    with pytest.raises(ResourceExhausted, match="no links are left"):
+        world.life().converge(network())
+    world.life().converge(network())
+    assert world.networks.list() == [network().metadata.uid]
+
+
+SUBNETS: list[dict[str, Any]] = [
+    {"subnet": "10.1.0.0/24"}, {"subnet": "10.1.0.0/24", "gateway": "10.1.0.9"}, {"subnet": "fd00::/64"},
+    {"subnet": "10.2.0.0/24", "ipRange": "10.2.0.0/25", "reserved": ["10.2.0.7"]},
+]  # fmt: skip
+SPECS = st.fixed_dictionaries(
+    {},
+    optional={
+        "subnets": st.lists(
+            st.sampled_from(SUBNETS), max_size=2, unique_by=lambda one: one["subnet"],
+        ),
+        "internal": st.booleans(), "isolated": st.booleans(), "masquerade": st.booleans(), "dns": st.booleans(),
+        "mtu": st.sampled_from([1400, 9000]),
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(specs=st.lists(st.tuples(SPECS, st.integers(0, 4), st.booleans()), min_size=1, max_size=4))
+def test_any_network_becomes_any_other(specs: list[tuple[dict[str, Any], int, bool]]) -> None:
+    world = World()
+    item: Object = network()
+    for spec, steps, reboots in specs:
+        item = network(**spec)
+        try:
+            world.life(Fuse(steps)).converge(item)
+        except Killed:
+            if reboots:
+                world.networks.reboot()
+    loop = world.life()
+    assert loop.converge(item) == Diff()
+    assert loop.plan(item) == []
+    fresh = World()
+    fresh.life().converge(item)
+    assert world.networks.inspect(item.metadata.uid) == fresh.networks.inspect(item.metadata.uid)
+    assert set(world.allocations.taken("subnet")) == set(fresh.allocations.taken("subnet"))
