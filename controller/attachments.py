@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from controller.interface import Backend
+from controller.network_rules import address_flaws
 from manifests.decode import in_words
 from resources import paths
 from resources.container import ContainerSpec
@@ -35,7 +36,15 @@ def connect(
         added: Sequence[Attachment] = () if known else ({"name": network},)
         return [{**one, **said} if one.get("name") == network else one for one in (*networks, *added)]
 
-    return backend.edit(container, _edit(container, changed), manager=manager, reason="Connected")
+    edit = _edit(container, changed)
+
+    def checked(item: Object) -> Object:
+        edited = edit(item)
+        if ipv4 or ipv6:
+            _check_addresses(backend, edited, network)
+        return edited
+
+    return backend.edit(container, checked, manager=manager, reason="Connected")
 
 
 def disconnect(backend: Backend, container: Ref, network: str, *, manager: str) -> Object:
@@ -60,6 +69,16 @@ def _check(backend: Backend, container: Ref, network: str) -> None:
         raise NotFound(f"there is no {ref} in namespace {ref.namespace}", hint="see `lading network ls`")
     if found is not None and found.deleting:
         raise FailedPrecondition(f"{ref} is being deleted")
+
+
+def _check_addresses(backend: Backend, edited: Object, network: str) -> None:
+    """As of a manifest that says them. Raises: FailedPrecondition."""
+    namespace = edited.metadata.namespace
+    found = backend.objects.find(Ref(kind=Kind.NETWORK, namespace=namespace, name=network))
+    subnets = found.effective.subnets if found is not None else ()
+    others = backend.objects.list(Kind.CONTAINER, namespace)
+    for flaw in address_flaws(edited, network, subnets, others):
+        raise FailedPrecondition(flaw)
 
 
 def _edit(container: Ref, change: Callable[[Sequence[Attachment]], list[Attachment]]) -> Callable[[Object], Object]:

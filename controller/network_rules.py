@@ -1,6 +1,6 @@
 """PURE: whether the networks, addresses and ports of objects that are to be stored fit together, and fit the host."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import combinations
@@ -11,6 +11,7 @@ from manifests.problems import Position, Problem
 from resources.container_parts import NetworkAttachment, Port
 from resources.kinds import Kind
 from resources.meta import Ref
+from resources.network import Subnet
 from resources.object import Object
 from resources.ports import overlap
 
@@ -77,12 +78,36 @@ def _addresses(located: Mapping[Ref, Located], containers: Sequence[Object], aft
         for number, attachment in enumerate(item.effective.networks):
             ref = Ref(kind=Kind.NETWORK, namespace=item.metadata.namespace, name=attachment.name or "")
             network = after.find(ref)
+            if network is None:
+                continue  # which is told as a reference that leads nowhere
             for family, address in _fixed(attachment):
                 path = f"spec.networks[{number}].{family}"
-                flaw = _address_flaw(address, ref, network, holders.get((ref, address)), located)
+                flaw = _address_flaw(address, ref, network.effective.subnets, holders.get((ref, address)), located)
                 holders.setdefault((ref, address), (item, path))
                 if flaw and item.ref in located:
                     yield Problem(located[item.ref].where(path), path, flaw)
+
+
+def address_flaws(item: Object, network: str, subnets: Sequence[Subnet], others: Iterable[Object]) -> Iterator[str]:
+    """Of the addresses a container fixes on one of its networks. `item` is the container as it would be, `others` those of
+    its namespace."""
+    ref = Ref(kind=Kind.NETWORK, namespace=item.metadata.namespace, name=network)
+    holders = {
+        address: (other, "")
+        for other in others
+        if other.key != item.key and not other.deleting
+        for _, address in _fixed_on(other, network)
+    }
+    for _, address in _fixed_on(item, network):
+        flaw = _address_flaw(address, ref, subnets, holders.get(address), {})
+        if flaw:
+            yield flaw
+
+
+def _fixed_on(item: Object, network: str) -> Iterator[tuple[str, str]]:
+    for attachment in item.effective.networks:
+        if attachment.name == network:
+            yield from _fixed(attachment)
 
 
 def _fixed(attachment: NetworkAttachment) -> Iterator[tuple[str, str]]:
@@ -95,13 +120,10 @@ def _fixed(attachment: NetworkAttachment) -> Iterator[tuple[str, str]]:
 def _address_flaw(
     address: str,
     ref: Ref,
-    network: Object | None,
+    subnets: Sequence[Subnet],
     holder: tuple[Object, str] | None,
     located: Mapping[Ref, Located],
 ) -> str:
-    if network is None:
-        return ""  # which is told as a reference that leads nowhere
-    subnets = network.effective.subnets
     if not subnets:
         return f"{ref} gets a subnet of the engine's choice: say its subnets for an address to be one of them"
     own = next((subnet for subnet in subnets if ip_address(address) in ip_network(subnet.subnet)), None)

@@ -3,7 +3,7 @@
 registries:
   docker.io: {mirrors: [mirror.local:5000]}
   mirror.local:5000: {ca: /etc/lading/mirror.pem}
-addressPools: [{pool: 10.192.0.0/12, size: 22}]
+addressPools: [{pool: 10.192.0.0/12, size: 22}, {pool: 172.16.0.0/12, size: 22}]
 credentials: /var/lib/lading/credentials.json
 """
 
@@ -114,7 +114,9 @@ class Settings(Checked):
     registries: Annotated[dict[RegistryHost, Registry], Field(max_length=256)] = Field(default_factory=dict)
     address_pools: Annotated[tuple[AddressPool, ...], Field(min_length=1, max_length=64)] = (
         AddressPool(pool="10.192.0.0/12", size=22),
+        AddressPool(pool="172.16.0.0/12", size=22),
     )
+    """In this order: the second serves where a route, a VPN's perhaps, has taken the first."""
     credentials: AbsoluteFile | None = None
     """Where `lading login` saves; absent: credentials.json in the root."""
 

@@ -18,6 +18,7 @@ from drivers.network.host_ports import StoredHostPorts
 from drivers.network.interface import Allocations
 from drivers.network.ipam import DefaultIpam
 from drivers.network.names.fake import FakeNames
+from drivers.network.subnets import AddressPool
 from drivers.runtime.fake import FakeHost, FakeRuntime, Program
 from drivers.snapshots.fake import FakeRootFilesystems, FakeSnapshotter
 from drivers.snapshots.interface import Mount
@@ -82,7 +83,12 @@ class FakeMachine:
             images=self.images,
             sandboxes=self.sandboxes,
             networks={"bridge": self.networks},
-            ipam=DefaultIpam(held, routes=lambda: (), link=lambda network_id: f"ld{network_id[:8]}"),
+            ipam=DefaultIpam(
+                held,
+                routes=lambda: (),
+                link=lambda network_id: f"ld{network_id[:8]}",
+                address_pools=[AddressPool("10.192.0.0/12", 22)],
+            ),
             host_ports=StoredHostPorts(held, lambda: (), reserved=frozenset),
             publisher=self.ports,
             names=self.names,

@@ -77,8 +77,8 @@ def engine(leak_oracle: Oracle | None, short_path: Path) -> Iterator[Callable[..
     assert leak_oracle is not None, "a test that starts an engine is a host test: mark it"
     made: list[Engine] = []
 
-    def make(prefix: Sequence[str] = ()) -> Engine:
-        made.append(Engine(short_path / f"e{len(made)}", prefix))
+    def make(prefix: Sequence[str] = (), kind: type[Engine] = Engine) -> Engine:
+        made.append(kind(short_path / f"e{len(made)}", prefix))
         return made[-1]
 
     yield make

@@ -29,7 +29,7 @@ class Engine:
     def __init__(self, base: Path, prefix: Sequence[str] = ()) -> None:
         """`prefix` goes before each command: that of a machine (tests.machines) for an engine that lives there."""
         self.base = base
-        self._prefix = prefix
+        self.prefix = prefix
         self.root = base / "s"
         self.run_root = base / "r"
         self._namespaces: set[str] = set()
@@ -54,7 +54,7 @@ class Engine:
 
     @property
     def command(self) -> list[str]:
-        return [*self._prefix, *COMMAND, "--root", str(self.root), "--run-root", str(self.run_root)]
+        return [*self.prefix, *COMMAND, "--root", str(self.root), "--run-root", str(self.run_root)]
 
     def json(self, *arguments: str | Path) -> Any:
         return json.loads(self(*arguments, "-o", "json").stdout)
@@ -81,6 +81,7 @@ class Engine:
         if self.root.exists() or self.run_root.exists():
             for namespace in sorted(self._namespaces | {"default"}):
                 problems += self._must("-n", namespace, "delete", "--all", "--data")
+            problems += self._must("image", "prune", "-a")
             pid = self.pid
             problems += self._must("shutdown")
             if pid and not _ended(pid):

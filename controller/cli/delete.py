@@ -6,37 +6,35 @@ from collections.abc import Sequence
 from controller.cli import apply, reading, waiting
 from controller.cli.arguments import MANY, Flag, Verb
 from controller.cli.call import Call
-from resources.errors import InvalidArgument
+from resources.errors import InvalidArgument, NotFound
 from resources.kinds import Kind
 from resources.meta import Ref
+from resources.object import Object
 
 
 def delete(call: Call) -> int:
     named = _named(call)
-    objects = call.backend.objects
-    refs = [ref for ref in named if objects.find(ref) is not None]
     retained = _retained(call, named)
-    if not call.arguments.words:  # of files and of everything, what is not there is gone already
-        named = [*refs, *retained]
-    for ref in named:
-        if ref not in retained:
-            call.found(ref)
-    if not named:
+    if call.arguments.words:  # of files and of everything, what is not there is gone already
+        for ref in named:
+            if ref not in retained:
+                call.found(ref)
+    refs, going = _there(call, named), _going(call)
+    if not (refs or retained or going):
         as_json = call.arguments.text("output") == "json"
         call.line(json.dumps({"event": "end", "ok": True, "timeout": False}) if as_json else "nothing to delete")
         return 0
-    code = _deleted(call, refs) if refs else 0
+    code = _deleted(call, refs, going) if refs or going else 0
     for ref in retained if code == 0 else ():
         call.backend.retained.discard(ref)
         call.note(f"the retained data of {ref} is deleted")
     return code
 
 
-def _deleted(call: Call, refs: Sequence[Ref]) -> int:
-    flags = {name: call.arguments.on(name) for name in ("data", "cascade", "force")}
+def _deleted(call: Call, refs: Sequence[Ref], going: Sequence[Object]) -> int:
     find = call.backend.objects.find
     keys = {item.ref: item.key for item in map(find, refs) if item is not None}
-    marked = call.backend.delete(refs, **flags)
+    marked = _marked(call, refs)
     for ref in marked:
         item = find(ref) if ref not in keys else None
         keys |= {} if item is None else {ref: item.key}
@@ -44,7 +42,32 @@ def _deleted(call: Call, refs: Sequence[Ref]) -> int:
         for ref in marked:
             call.line(f"{ref} is being deleted")
         return 0
-    return waiting.wait(call, [(keys[ref], ref) for ref in marked if ref in keys], waiting.until_gone)
+    waited = {keys[ref]: ref for ref in marked if ref in keys} | {item.key: item.ref for item in going}
+    return waiting.wait(call, list(waited.items()), waiting.until_gone)
+
+
+def _marked(call: Call, refs: Sequence[Ref]) -> Sequence[Ref]:
+    flags = {name: call.arguments.on(name) for name in ("data", "cascade", "force")}
+    while refs:
+        try:
+            return call.backend.delete(refs, **flags)
+        except NotFound:
+            left = _there(call, refs)
+            if call.arguments.words or len(left) == len(refs):
+                raise
+            refs = left  # the others went by themselves since they were listed
+    return ()
+
+
+def _there(call: Call, refs: Sequence[Ref]) -> list[Ref]:
+    return [ref for ref in refs if call.backend.objects.find(ref) is not None]
+
+
+def _going(call: Call) -> Sequence[Object]:
+    """With everything also goes what nobody declared: by itself, once its last user is gone. Only waited for, then."""
+    if not call.arguments.on("all"):
+        return ()
+    return [item for item in call.backend.objects.list(namespace=call.namespace) if item.metadata.implied]
 
 
 def _named(call: Call) -> list[Ref]:
@@ -52,7 +75,8 @@ def _named(call: Call) -> list[Ref]:
     if bool(words) + bool(files) + everything != 1:
         raise InvalidArgument("say what to delete: KIND/NAME …, -f FILE, or --all")
     if everything:
-        return [item.ref for item in call.backend.objects.list(namespace=call.namespace)]
+        every = call.backend.objects.list(namespace=call.namespace)
+        return [item.ref for item in every if not item.metadata.implied]
     if files:
         return [located.manifest.ref for located in reading.manifests(call).manifests]
     return [call.ref(word) for word in words]

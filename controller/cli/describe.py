@@ -43,6 +43,17 @@ _STEPS = frozenset(
         "DropJob",
         "StartPrune",
         "DropPopulate",
+        "UseLocal",
+        "AbandonPull",
+        "DropRecord",
+        "AllocateSubnets",
+        "AllocateAddresses",
+        "ReleaseAddresses",
+        "AllocatePorts",
+        "ReleasePorts",
+        "ForgetFlows",
+        "SetNames",
+        "RemoveNames",
     ]
 )
 """How the engine goes about it; `--all-events` shows them too."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from controller import graph
 from controller.admission import Refused
 from controller.cli import reading
 from controller.cli.arguments import Verb
@@ -14,8 +13,6 @@ from manifests.interface import Loaded, NeedKind
 from manifests.load import dangling
 from manifests.problems import Problem, in_order
 from resources.errors import Cancelled, EngineError
-from resources.image_reference import normalize
-from resources.kinds import Kind
 from resources.meta import ObjectMeta
 from resources.object import Object
 
@@ -25,7 +22,7 @@ def validate(call: Call) -> int:
     after = _objects(loaded)
     located = {one.manifest.ref: one for one in loaded.manifests}
     problems = [*dangling(loaded, lambda _: False), *cycles(located, after)]
-    problems += [*_images(loaded, after), *_files(call, loaded)]
+    problems += _files(call, loaded)
     ordered = in_order(problems, [one.where("").file for one in loaded.manifests])
     if any(not problem.warning for problem in ordered):
         raise Refused(ordered)
@@ -48,18 +45,6 @@ def _objects(loaded: Loaded) -> Snapshot:
         )
         for number, one in enumerate(loaded.manifests)
     )
-
-
-def _images(loaded: Loaded, after: Snapshot) -> Iterator[Problem]:
-    """What runs only if the engine has an Image of that name."""
-    for one in loaded.manifests:
-        image = one.manifest.spec.image if one.manifest.kind is Kind.CONTAINER else None
-        item = after.find(one.manifest.ref)
-        if not isinstance(image, str) or item is None:
-            continue
-        if all(need.target.kind is not Kind.IMAGE or need.path != "spec.image" for need in graph.needs(item, after)):
-            message = f"no Image in this input has the tag {normalize(image)}"
-            yield Problem(one.where("spec.image"), "spec.image", message, warning=True)
 
 
 def _files(call: Call, loaded: Loaded) -> Iterator[Problem]:

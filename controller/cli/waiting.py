@@ -79,11 +79,24 @@ def _fails(status: Status) -> bool:
 
 
 def until_gone(backend: Backend, key: Key, ref: Ref) -> Look:
-    if backend.objects.get(key) is None:
+    item = backend.objects.get(key)
+    if item is None:
         return Look(ref, "Deleted", done=True)
-    status = backend.objects.status(key)
-    ready = status.condition("Ready") if status else None
+    status = backend.objects.status(key) or Status()
+    if not item.deleting:
+        return _implied(backend, item, status)
+    ready = status.condition("Ready")
     return Look(ref, "Deleting", ready.message if ready and ready.status != "True" else "")
+
+
+def _implied(backend: Backend, item: Object, status: Status) -> Look:
+    """What nobody declares goes only after its last user, and not at all once it has another one."""
+    edges = backend.graph((), item.metadata.namespace)
+    users = (backend.objects.find(dependent) for dependent, dependency, _ in edges if dependency == item.ref)
+    stay = dict.fromkeys(str(user.ref) for user in users if user is not None and not user.deleting)
+    if stay:
+        return Look(item.ref, status.phase, f"stays: {', '.join(stay)} needs it", done=True)
+    return Look(item.ref, status.phase, "goes with its last user")
 
 
 def resting(item: Object) -> bool:
@@ -144,14 +157,15 @@ def _given_up(look: Look) -> Look:
 
 
 def _stuck(looks: Mapping[Key, Look]) -> dict[Key, Look]:
-    """Those that wait for what has failed for good have failed with it: a blocker begins with the name of what it is."""
+    """Those that wait for what has failed for good have failed with it: a blocker begins with the name of what it is.
+    What runs while a change of it waits, waits as well."""
     found: dict[Key, Look] = {}
     lost = [str(look.ref) for look in looks.values() if look.failed]
     while lost:
         name = lost.pop()
         for key, look in looks.items():
-            waits = look.phase == "Waiting" and any(part.startswith(f"{name} ") for part in look.message.split("; "))
-            if waits and not look.failed and key not in found:
+            waits = any(part.startswith(f"{name} ") for part in look.message.split("; "))
+            if waits and not (look.done or look.failed) and key not in found:
                 found[key] = replace(look, failed=True)
                 lost.append(str(look.ref))
     return found

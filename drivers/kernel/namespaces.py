@@ -25,7 +25,7 @@ _CLONE_FS = 0x00000200
 
 
 def setns(fd: int, kind: Namespace) -> None:
-    """Move the calling thread. Only for threads that end afterwards."""
+    """Move the calling thread. Only for threads that end afterwards, or the only one of a process, which goes back."""
     _checked(_libc.setns(ctypes.c_int(fd), ctypes.c_int(int(kind))), "setns")
 
 

@@ -189,7 +189,8 @@ class NetworkDriver(Protocol):
         """Connect a sandbox, or mend the connection: the network's link is there. Other links of the sandbox, and
         addresses and routes that others put there, are left alone.
 
-        Raises: FailedPrecondition (no such namespace, no such network).
+        Raises: FailedPrecondition (no such namespace, no such network), Conflict (a link of somebody else's has the name
+        that one of the pair is to have, outside or in the sandbox).
         """
 
     def detach(self, sandbox_id: str, network_id: str, addresses: Sequence[str] = ()) -> None:

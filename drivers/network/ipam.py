@@ -15,7 +15,6 @@ from drivers.network.next_fit import Searches
 from drivers.network.subnets import AddressPool, Network, parsed_address, parsed_network
 from resources.errors import Conflict, InvalidArgument, ResourceExhausted
 
-ADDRESS_POOLS = (AddressPool("10.192.0.0/12", 22), AddressPool("172.16.0.0/12", 22))
 _SUBNETS = "subnet"
 _AUTOMATIC = "automatic"
 """The slot of the subnet a network got without asking; those it asks for have their position."""
@@ -32,7 +31,7 @@ class DefaultIpam:
         *,
         routes: Callable[[], Sequence[Route]],
         link: Callable[[str], str],
-        address_pools: Sequence[AddressPool] = ADDRESS_POOLS,
+        address_pools: Sequence[AddressPool],
         describe: Callable[[str], str] = lambda uid: uid[:12],
     ) -> None:
         self._allocations = allocations

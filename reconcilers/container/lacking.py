@@ -13,7 +13,7 @@ def lacking(asked: Intent, observed: Observed, context: Context) -> list[str]:
     """What it needs of other objects and is not there; the engine's blockers mostly say so first."""
     found = list(asked.missing)
     if observed.image is None and isinstance(asked.spec.image, str):
-        found.append(f"there is no image {asked.spec.image} here: an Image that has it in its tags would bring it")
+        found.append(f"the content of the image {asked.spec.image} is not here")
     elif observed.image is None:
         found.append("the content of its image is not here")
     elif not observed.unpacked:

@@ -24,6 +24,7 @@ from drivers.network.ipam import DefaultIpam
 from drivers.network.names.fake import FakeNames
 from drivers.network.prober import SandboxProber
 from drivers.network.sandbox import NetnsSandboxes
+from drivers.network.subnets import AddressPool
 from drivers.runtime.interface import TaskState, TaskStatus
 from drivers.runtime.oci import OciRuntime
 from drivers.runtime.seccomp import seccomp
@@ -73,7 +74,12 @@ class Life:
                 images=self.images,
                 sandboxes=self.sandboxes,
                 networks={},
-                ipam=DefaultIpam(allocations, routes=lambda: (), link=lambda network_id: network_id[:8]),
+                ipam=DefaultIpam(
+                    allocations,
+                    routes=lambda: (),
+                    link=lambda network_id: network_id[:8],
+                    address_pools=[AddressPool("10.192.0.0/12", 22)],
+                ),
                 host_ports=StoredHostPorts(allocations, lambda: ()),
                 publisher=FakePorts(),
                 names=FakeNames(),

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -133,3 +133,17 @@ def status(*conditions: str, generation: int = 1) -> Status:
             for one in conditions
         ),
     )
+
+
+def problems(admission: Admission) -> list[str]:
+    return [str(problem) for problem in admission.problems]
+
+
+def only(admission: Admission) -> Object:
+    assert problems(admission) == []
+    (item,) = declared(admission.written)
+    return item
+
+
+def declared(items: Iterable[Object]) -> list[Object]:
+    return [item for item in items if not item.metadata.implied]

@@ -1,5 +1,6 @@
 """Containers put on networks, and taken off, by hand: what is desired is edited, with what it implies."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ SHOP = """
 apiVersion: lading/v1
 kind: Network
 metadata: {name: back}
+spec: {subnets: [10.0.0.0/24]}
 ---
 apiVersion: lading/v1
 kind: Container
@@ -75,6 +77,29 @@ def test_an_edit_that_changes_nothing_is_none(world: World) -> None:
     generation = world.backend.objects.find(WEB).metadata.generation  # type: ignore[union-attr]
     connect(world, "back", "api", ipv4="10.0.0.9")
     assert world.backend.objects.find(WEB).metadata.generation == generation  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("network", "address", "said"),
+    [
+        ("back", "10.9.0.9", "10.9.0.9 is in no subnet of network/back: 10.0.0.0/24"),
+        ("back", "10.0.0.7", "10.0.0.7 is container/other's"),
+        ("back", "10.0.0.1", "10.0.0.1 is the gateway of network/back"),
+        ("front", "10.0.0.9", "network/front gets a subnet of the engine's choice: say its subnets"),
+        ("bridge", "10.0.0.9", "network/bridge gets a subnet of the engine's choice: say its subnets"),
+    ],
+)
+def test_an_address_that_cannot_be_is_told_at_once(world: World, network: str, address: str, said: str) -> None:
+    world.apply(SHOP.replace("[10.0.0.0/24]", "[{subnet: 10.0.0.0/24, gateway: 10.0.0.1}]"))
+    world.apply("apiVersion: lading/v1\nkind: Network\nmetadata: {name: front}\n")
+    other = SHOP.partition("---")[2].replace("name: web", "name: other")
+    world.apply(other.replace("[back]", "[{name: back, ipv4: 10.0.0.7}]"))
+    before = world.backend.objects.find(WEB)
+    with pytest.raises(FailedPrecondition, match=re.escape(said)):
+        connect(world, network, ipv4=address)
+    assert world.backend.objects.find(WEB) == before
+    attachments.connect(world.backend, WEB, "back", ["own"], "10.0.0.8", "", manager="cli")
+    attachments.connect(world.backend, WEB, "back", ["own"], "10.0.0.8", "", manager="cli")
 
 
 def test_what_a_manifest_could_not_say_is_refused(world: World) -> None:

@@ -88,7 +88,7 @@ credentials: /etc/lading/credentials.json
 def test_what_is_not_said_has_defaults(tmp_path: Path) -> None:
     found = load(tmp_path, tmp_path, {}, {})
     assert (found.registries, found.credentials_file) == ({}, tmp_path / "credentials.json")
-    assert [(pool.pool, pool.size) for pool in found.address_pools] == [("10.192.0.0/12", 22)]
+    assert [(pool.pool, pool.size) for pool in found.address_pools] == [("10.192.0.0/12", 22), ("172.16.0.0/12", 22)]
 
 
 @pytest.mark.parametrize(

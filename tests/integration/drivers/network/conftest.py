@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.drivers.network.site import Site
 from tests.machines import Machine, Machines
 from tests.networks import FRONT, ONE, TWO, BridgeRig, endpoint
 
@@ -36,3 +37,10 @@ def client(rig: BridgeRig, machines: Machines, web: Machine) -> Machine:
     made = machines.add("client", wired=False)
     rig.networks.attach(endpoint(FRONT, TWO, 6, made.path))
     return made
+
+
+@pytest.fixture(params=[0, 1], ids=["routed", "bridged"])
+def site(request: pytest.FixtureRequest, machines: Machines, instance: str) -> Iterator[Site]:
+    made = Site(machines, instance, bridged=request.param)
+    yield made
+    made.close()

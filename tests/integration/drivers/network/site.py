@@ -7,9 +7,11 @@ from drivers.network.firewall.nft import NftFirewall
 from drivers.network.interface import PublishedPort, Transport
 from drivers.network.names.fake import FakeProxies
 from drivers.network.published import PublishedPorts
-from tests.machines import Machine, Machines
+from tests.machines import TRANSPORTS, Machine, Machines
 
 PREFIX = "ld-"
+SHORT = 0.15
+"""Seconds to wait for an answer that shall not come."""
 
 
 class Site:
@@ -93,3 +95,22 @@ class Site:
         assert f"inet {self.instance}" not in self.host("nft", "list", "tables"), (
             "the last of all takes the table with it"
         )
+
+
+def addresses(machine: Machine) -> tuple[str, str]:
+    return machine.ipv4, machine.ipv6
+
+
+def serving(box: Machine, *ports: int) -> Machine:
+    for protocol in TRANSPORTS:
+        box.serve(*ports, protocol=protocol)
+    return box
+
+
+def published(site: Site, box: Machine, host: int, container: int, address: str = "") -> None:
+    ports = tuple(
+        PublishedPort(host, container, address, protocol, box.ipv4, box.ipv6)
+        for protocol in TRANSPORTS
+        if address != "::1"
+    )
+    site.ports.publish(box.name, (*site.ports.published(box.name), *ports))

@@ -11,6 +11,7 @@ from drivers.kernel.namespaces import Namespace, run_in_new
 from drivers.network.host_routes import Route, host_routes
 from drivers.network.interface import Pool, SubnetRequest
 from drivers.network.ipam import DefaultIpam
+from drivers.network.subnets import AddressPool
 from resources.errors import Conflict
 
 pytestmark = pytest.mark.host
@@ -77,7 +78,12 @@ def test_no_network_gets_what_the_host_uses() -> None:
     def work() -> None:
         ip("link", "add", "eth7", "up", "type", "bridge")
         ip("address", "add", "10.192.1.1/24", "dev", "eth7")
-        ipam = DefaultIpam(Allocations(MemoryStore()), routes=host_routes, link=lambda uid: f"br{uid}")
+        ipam = DefaultIpam(
+            Allocations(MemoryStore()),
+            routes=host_routes,
+            link=lambda uid: f"br{uid}",
+            address_pools=[AddressPool("10.192.0.0/12", 22)],
+        )
         assert ipam.allocate_subnets("0", ()) == (Pool("10.192.4.0/22", "10.192.4.1"),)
         with pytest.raises(Conflict, match=r"10\.192\.0\.0/22 overlaps 10\.192\.1\.0/24, which .* over eth7"):
             ipam.allocate_subnets("1", (SubnetRequest("10.192.0.0/22"),))

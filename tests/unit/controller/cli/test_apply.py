@@ -1,4 +1,7 @@
 import json
+import threading
+import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -6,7 +9,8 @@ from controller.plan import Change
 from controller.plan import Verb as PlanVerb
 from reconcilers.interface import ChangeKind, FieldChange
 from resources.kinds import Kind
-from tests.unit.controller.cli.fakes import FakeBackend, FakeSession, ref, run, status
+from resources.meta import Ref
+from tests.unit.controller.cli.fakes import NOW, FakeBackend, FakeSession, ref, run, status
 from tests.unit.controller.cli.shop import SECRET, SITE, WEB, session
 
 
@@ -222,6 +226,56 @@ def test_delete_all_is_of_one_namespace(backend: FakeBackend) -> None:
     backend.objects.add(Kind.VOLUME, "there", namespace="other")
     assert run(backend, session("delete", "--all", "-n", "other")) == 0
     assert [item.metadata.name for item in backend.objects.list()] == ["here"]
+
+
+def test_delete_all_asks_for_nothing_implied_and_waits_for_it_all_the_same(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = backend.objects.add(Kind.CONTAINER, "web", {"image": "nginx"})
+    bridge = backend.objects.add(Kind.NETWORK, "bridge", {}, implied=True)
+    backend.objects.report(bridge, status())
+    backend.edges = [(web.ref, bridge.ref, "ready")]
+    delete = backend.delete
+
+    def deleted(refs: Sequence[Ref], **flags: bool) -> tuple[Ref, ...]:
+        marked = delete(refs, data=False, cascade=False, force=False)
+
+        def goes() -> None:
+            time.sleep(0.1)
+            ending = bridge.metadata.model_copy(update={"deletion_timestamp": NOW})
+            backend.objects.put(bridge.model_copy(update={"metadata": ending}))
+            time.sleep(0.1)
+            backend.objects.remove(bridge.key)
+
+        threading.Thread(target=goes).start()
+        return marked
+
+    monkeypatch.setattr(backend, "delete", deleted)
+    user = session("delete", "--all")
+    assert run(backend, user) == 0, user.errors
+    assert [refs for refs, _ in backend.deleted] == [[web.ref]]
+    lines = ["container/web  Deleted", "network/bridge  Running  goes with its last user"]
+    lines += ["network/bridge  Deleting", "network/bridge  Deleted"]
+    assert user.text.splitlines() == lines
+
+
+def test_what_goes_by_itself_before_it_is_deleted_is_no_error(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = backend.objects.add(Kind.CONTAINER, "job", {"image": "nginx"})
+    backend.objects.add(Kind.VOLUME, "data")
+    delete = backend.delete
+
+    def late(refs: Sequence[Ref], **flags: bool) -> tuple[Ref, ...]:
+        backend.objects.remove(job.key)
+        return delete(refs, data=False, cascade=False, force=False)
+
+    monkeypatch.setattr(backend, "delete", late)
+    user = session("delete", "--all")
+    assert (run(backend, user), user.errors) == (0, "")
+    assert user.text == "volume/data  Deleted\n"
+    backend.objects.put(job)
+    assert run(backend, session("delete", "container/job")) == 1
 
 
 @pytest.mark.parametrize("argv", [[], ["web", "--all"], ["web", "-f", "shop/web.yaml"]])

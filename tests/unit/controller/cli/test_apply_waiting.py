@@ -38,6 +38,19 @@ def test_what_waits_for_what_failed_is_not_waited_for(backend: FakeBackend) -> N
     assert "container/last failed: container/next is not healthy" in user.errors
 
 
+def test_what_runs_and_is_to_be_made_of_what_failed_is_not_waited_for(backend: FakeBackend) -> None:
+    """A new image of it cannot be had: the process goes on as it was."""
+    reports = {
+        "web": status(False, "Failed", "exit code 1"),
+        "next": status(False, "Running", "container/web is not ready: there is no such tag", reason="Waiting"),
+    }
+    backend.then = lambda item: backend.objects.report(item, reports[item.metadata.name])
+    two = b"---\n".join(WEB.replace(b"name: web", b"name: " + name.encode()) for name in reports)
+    user = session("apply", "-f", "-", **{"-": two})
+    assert run(backend, user) == 1
+    assert "container/next failed: container/web is not ready: there is no such tag" in user.errors
+
+
 def test_no_progress_within_the_timeout_is_exit_code_4(backend: FakeBackend) -> None:
     backend.then = lambda item: backend.objects.report(item, status(False, "Pending", "waits for container/db"))
     user = session("apply", "-f", "shop/web.yaml", "--timeout", "200ms")

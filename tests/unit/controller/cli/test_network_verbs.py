@@ -14,9 +14,8 @@ from tests.unit.controller.cli.fakes import FakeBackend, FakeSession, run, statu
 @pytest.fixture
 def web(backend: FakeBackend) -> Object:
     for name in ("front", "back", "lonely"):
-        item = backend.objects.add(
-            Kind.NETWORK, name, {"subnets": [{"subnet": "10.42.0.0/24"}]} if name == "back" else {}
-        )
+        subnets = {"back": ["10.42.0.0/24"], "lonely": ["10.43.0.0/24", "fd00::/64"]}.get(name, [])
+        item = backend.objects.add(Kind.NETWORK, name, {"subnets": [{"subnet": subnet} for subnet in subnets]})
         backend.objects.report(item, status(phase="Ready"))
     item = backend.objects.add(
         Kind.CONTAINER, "web", {"image": "nginx", "networks": [{"name": "front"}, {"name": "back", "aliases": ["api"]}]}
@@ -44,7 +43,7 @@ def test_ls_shows_who_is_on_them(backend: FakeBackend, web: Object) -> None:
     assert [line.split() for line in lines[1:]] == [
         ["back", "bridge", "10.42.0.0/24", "Ready", "web"],
         ["front", "bridge", "-", "Ready", "web"],
-        ["lonely", "bridge", "-", "Ready", "-"],
+        ["lonely", "bridge", "10.43.0.0/24,", "fd00::/64", "Ready", "-"],
     ]
     assert "web (10.42.0.5, fd00::5)" in said(backend, "network", "ls", "-o", "wide")
     assert said(backend, "network", "ls", "-o", "name") == "back\nfront\nlonely\n"
@@ -83,10 +82,10 @@ def test_containers_are_shown_with_addresses_and_ports(backend: FakeBackend, web
 
 
 def test_connect_edits_what_is_desired(backend: FakeBackend, web: Object) -> None:
-    said(backend, "network", "connect", "--alias", "www", "--alias", "shop", "--ip", "10.192.0.9", "lonely", "web")
+    said(backend, "network", "connect", "--alias", "www", "--alias", "shop", "--ip", "10.43.0.9", "lonely", "web")
     for found in networks(backend, web).values():
         assert [one.name for one in found] == ["front", "back", "lonely"]
-        assert (found[1].aliases, found[2].aliases, found[2].ipv4) == (("api",), ("www", "shop"), "10.192.0.9")
+        assert (found[1].aliases, found[2].aliases, found[2].ipv4) == (("api",), ("www", "shop"), "10.43.0.9")
     before = networks(backend, web)
     said(backend, "network", "connect", "lonely", "web")
     assert networks(backend, web) == before
@@ -113,6 +112,10 @@ def test_disconnect_edits_what_is_desired(backend: FakeBackend, web: Object) -> 
         (["connect", "host", "web"], "host is no network to be connected to beside others"),
         (["connect", "lonely", "none"], "there is no container/none"),
         (["connect", "--ip", "fd00::1", "lonely", "web"], "networks[2].ipv4: is not an IPv4 address"),
+        (
+            ["connect", "--ip", "10.42.0.9", "lonely", "web"],
+            "10.42.0.9 is in no subnet of network/lonely: 10.43.0.0/24",
+        ),
         (["connect", "--alias", "a b", "lonely", "web"], "networks[2].aliases[0]"),
         (["connect", "lonely", "apart"], "is on the network host"),
         (["disconnect", "host", "apart"], "is on the network host"),

@@ -33,10 +33,6 @@ def test_validate_needs_no_engine_and_warns_of_what_only_a_store_knows() -> None
             WEB.replace(b"command:", b"envFile: [./web.env], command:"),
             "warning: spec.envFile[0]: web.env: no such file",
         ),
-        (
-            WEB.replace(b"{name: site}", b"nginx"),
-            "warning: spec.image: no Image in this input has the tag docker.io/library/nginx:latest",
-        ),
         (b"# nothing\n", "error lading: there are no manifests in -"),
     ],
 )
@@ -46,8 +42,9 @@ def test_validate_tells_what_the_input_shows_by_itself(text: bytes, said: str) -
     assert said.removeprefix("error ") in user.errors
 
 
-def test_validate_is_content_with_an_image_of_that_tag_and_files_that_are_there() -> None:
-    site = SITE.replace(b"{from:", b"{tags: [nginx], from:")
+@pytest.mark.parametrize("tag", [b"nginx", b"other"])
+def test_validate_is_content_with_files_that_are_there_and_an_image_that_would_be_pulled(tag: bytes) -> None:
+    site = SITE.replace(b"{from:", b"{tags: [" + tag + b"], from:")
     web = WEB.replace(b"{name: site}", b"nginx")
     user = session("validate", "-f", "-", **{"-": site + b"---\n" + web, "site.tar": b"x"})
     assert (run(None, user), user.errors) == (0, "")

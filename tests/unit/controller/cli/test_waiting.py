@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from controller.cli.waiting import until_ready
+from controller.cli.waiting import until_gone, until_ready
 from resources.container import ContainerSpec
 from resources.kinds import Kind
 from resources.meta import Condition, Status
 from tests.unit.controller.api.backend import NOW, made
+from tests.unit.controller.cli.fakes import FakeBackend, status
 
 
 @pytest.mark.parametrize(
@@ -20,8 +21,21 @@ def test_a_job_that_has_ended_well_has_not_failed(ready: Any, settled: bool, don
     """The loop may be about to look once more: that is to be waited for, and is no failure."""
     job = made(Kind.CONTAINER, "job", ContainerSpec.parse({"image": "busybox"}))
     condition = Condition(type="Ready", status=ready, reason="Completed", last_transition_time=NOW)
-    status = Status(phase="Completed", observed_generation=1, conditions=(condition,))
-    objects = SimpleNamespace(get=lambda key: job, status=lambda key: status)
+    report = Status(phase="Completed", observed_generation=1, conditions=(condition,))
+    objects = SimpleNamespace(get=lambda key: job, status=lambda key: report)
     backend: Any = SimpleNamespace(objects=objects, settled=lambda key: settled)
     look = until_ready(backend, job.key, job.ref)
     assert (look.done, look.failed) == (done, failed)
+
+
+@pytest.mark.parametrize(("other_goes", "done"), [(True, False), (False, True)])
+def test_what_is_implied_and_used_again_is_not_waited_for(backend: FakeBackend, other_goes: bool, done: bool) -> None:
+    bridge = backend.objects.add(Kind.NETWORK, "bridge", {}, implied=True)
+    backend.objects.report(bridge, status())
+    ending: dict[str, Any] = {"deletion_timestamp": NOW}
+    old = backend.objects.add(Kind.CONTAINER, "old", {"image": "nginx"}, **ending)
+    new = backend.objects.add(Kind.CONTAINER, "new", {"image": "nginx"}, **(ending if other_goes else {}))
+    backend.edges = [(old.ref, bridge.ref, "ready"), (new.ref, bridge.ref, "ready")]
+    look = until_gone(backend, bridge.key, bridge.ref)
+    assert (look.done, look.failed) == (done, False)
+    assert look.message == ("stays: container/new needs it" if done else "goes with its last user")

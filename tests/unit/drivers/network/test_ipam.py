@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from drivers.network.subnets import AddressPool
 from resources.errors import Conflict, InvalidArgument, ResourceExhausted
 
 ONE, TWO = "1" * 32, "2" * 32
+POOLS = [AddressPool("10.192.0.0/12", 22), AddressPool("172.16.0.0/12", 22)]
 SMALL = Pool("10.42.0.0/29", "10.42.0.1")
 DUAL = (Pool("10.42.0.0/24", "10.42.0.1"), Pool("fd00:42::/64", "fd00:42::1"))
 
@@ -34,7 +36,8 @@ def ipam(allocations: Allocations) -> DefaultIpam:
 
 
 def engine(allocations: Allocations, routes: Sequence[Route] = (), **options: object) -> DefaultIpam:
-    return DefaultIpam(allocations, routes=lambda: routes, link=lambda uid: f"br-{uid[:4]}", **options)  # type: ignore[arg-type]
+    made: dict[str, Any] = {"address_pools": POOLS, **options}
+    return DefaultIpam(allocations, routes=lambda: routes, link=lambda uid: f"br-{uid[:4]}", **made)
 
 
 def test_a_network_that_asks_for_nothing_gets_the_next_free_subnet(allocations: Allocations) -> None:

@@ -179,7 +179,7 @@ def test_an_image_by_reference() -> None:
     loop.converge(container("web", image="other/web"))
     assert world.running(item).applied["image"] == digest
     missing = loop.converge(container("late", image="nowhere:1"))
-    assert missing.waiting.startswith("there is no image nowhere:1 here")
+    assert missing.waiting.startswith("the content of the image nowhere:1 is not here")
     assert missing.wake_at is not None
 
 

@@ -18,6 +18,7 @@ from drivers.network.fake_ports import FakePorts
 from drivers.network.host_ports import StoredHostPorts
 from drivers.network.ipam import DefaultIpam
 from drivers.network.names.fake import FakeNames
+from drivers.network.subnets import AddressPool
 from drivers.runtime.fake import FakeHost, FakeRuntime
 from drivers.runtime.interface import TaskState, TaskStatus
 from drivers.runtime.users import User
@@ -167,7 +168,12 @@ class World:
     # ---- engines
 
     def ipam(self) -> DefaultIpam:
-        return DefaultIpam(self.allocations, routes=lambda: (), link=lambda network_id: network_id[:8])
+        return DefaultIpam(
+            self.allocations,
+            routes=lambda: (),
+            link=lambda network_id: network_id[:8],
+            address_pools=[AddressPool("10.192.0.0/12", 22)],
+        )
 
     def life(self, fuse: Fuse | None = None) -> "ContainerLoop":
         return ContainerLoop(self, fuse)

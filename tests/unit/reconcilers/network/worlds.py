@@ -7,6 +7,7 @@ from drivers.network.fake import FakeSandboxes
 from drivers.network.fake_allocations import FakeAllocations
 from drivers.network.fake_networks import FakeNetworks
 from drivers.network.ipam import DefaultIpam
+from drivers.network.subnets import AddressPool
 from reconcilers.network.reconciler import NetworkReconciler
 from resources.kinds import Kind
 from resources.object import Object
@@ -22,7 +23,12 @@ class World:
         return Loop(lambda _jobs, _now: NetworkReconciler({"bridge": self.networks}, self.ipam()), fuse)
 
     def ipam(self) -> DefaultIpam:
-        return DefaultIpam(self.allocations, routes=lambda: (), link=lambda network_id: network_id[:8])
+        return DefaultIpam(
+            self.allocations,
+            routes=lambda: (),
+            link=lambda network_id: network_id[:8],
+            address_pools=[AddressPool("10.192.0.0/12", 22)],
+        )
 
     def left(self) -> list[Any]:
         return [*self.networks.list(), *self.allocations.taken("subnet")]
