@@ -7,7 +7,7 @@ from pathlib import Path
 
 from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
-from controller.settings import DEFAULT_ROOT, DEFAULT_RUN_ROOT
+from controller.settings import DEFAULT_ROOT, DEFAULT_RUN_ROOT, Settings
 from drivers.host.findings import findings
 from drivers.host.interface import Finding, Host, Installed, Level
 
@@ -19,11 +19,10 @@ def doctor(call: Call) -> int:
     # Here and not in the wiring: it has to run where no engine can be put together.
     from drivers.host.linux import LinuxHost
 
-    roots = (
-        call.arguments.text(name, str(path)) for name, path in (("root", DEFAULT_ROOT), ("run-root", DEFAULT_RUN_ROOT))
-    )
+    defaults = (("root", DEFAULT_ROOT), ("run-root", DEFAULT_RUN_ROOT))
+    root, run_root = (Path(call.arguments.text(name, str(path))).absolute() for name, path in defaults)
     form, color = call.arguments.text("output", "text"), call.session.color and call.session.stdout_tty
-    host = LinuxHost(*map(Path, roots))
+    host = LinuxHost(root, run_root, Settings(root=root, run_root=run_root).instance)
     return diagnose(host, call.session.out, fix=call.arguments.on("fix"), form=form, color=color)
 
 

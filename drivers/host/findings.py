@@ -112,16 +112,39 @@ def _tools(facts: Facts) -> Iterator[Finding]:
 _TOOLS = {
     "crun": (_WARNING, "crun", "it starts a container in a third of the time runc takes"),
     "conmon": (_MISSING, "conmon", "it stays with each container when the engine is gone: log, terminal, exit code"),
-    "nft": (_WARNING, "nftables", "published ports and isolation between networks"),
+    "nft": (_WARNING, "nftables", "for you, to look at the rules the engine made; the engine itself does not need it"),
     "ip": (_WARNING, "iproute2", "for you, to look at what the engine made; the engine itself does not need it"),
     "tini-static": (_WARNING, "tini", "containers with `init: true` need it"),
 }
 
 
-def _firewall(facts: Facts) -> Iterator[Finding]:
-    if facts.tools["nft"].path is not None and facts.nftables_error:
-        why = "published ports and isolation between networks need the kernel's nf_tables"
-        yield Finding("nftables", _WARNING, facts.nftables_error, why, "load the modules nf_tables and nft_chain_nat")
+def _networks(facts: Facts) -> Iterator[Finding]:
+    for name, (check, why, fix) in _OF_NETWORKS.items():
+        if name in facts.network_errors:
+            yield Finding(check, _WARNING, facts.network_errors[name], why, fix)
+    for obstacle in facts.obstacles:
+        what, _, fix = obstacle.rpartition(": ")
+        why = "containers on networks may reach nothing outside, and be reached at no published port"
+        yield Finding("firewall", _WARNING, what, why, fix)
+    if facts.root_user and not facts.network_errors:
+        yield Finding("networks", _OK, "bridges, veth links, nftables, connection tracking and forwarding work here")
+
+
+_REFUSED = "a container on any network but `host` and `none` does not start without it"
+_OF_NETWORKS = {
+    "links": ("links", _REFUSED, "load the modules bridge and veth; boot a kernel that has them"),
+    "firewall": ("nftables", _REFUSED, "load the modules nf_tables, nft_fib_inet, nft_nat, nft_masq and nft_ct"),
+    "conntrack": (
+        "conntrack",
+        "connections to a port that is withdrawn, or of an address that is given away, would go on",
+        "load the module nf_conntrack_netlink",
+    ),
+    "forwarding": (
+        "forwarding",
+        "packets of containers do not leave the host, and none come in",
+        "mount /proc/sys writable, or sysctl -w net.ipv4.ip_forward=1",
+    ),
+}
 
 
 def _isolation(facts: Facts) -> Iterator[Finding]:
@@ -186,10 +209,10 @@ def _places(facts: Facts) -> Iterator[Finding]:
     else:
         yield Finding(
             "run-root",
-            _WARNING,
-            f"the run root is on {facts.run_file_system}, not in memory",
-            "a secret used as an environment variable stands there while its container exists: here that is a disk",
-            "mount -t tmpfs -o mode=0755 tmpfs /run, as every init system does",
+            _OK,
+            f"the run root is on {facts.run_file_system}: the engine mounts a tmpfs of its own there",
+            "a secret used as an environment variable stands there while its container exists, and so reaches no disk; "
+            "the folder has to be empty",
         )
     if facts.clock_behind > 86400:
         what = f"the clock is {facts.clock_behind / 86400:.0f} days behind the newest file of this program"
@@ -210,7 +233,7 @@ _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _cgroup,
     _runtime,
     _tools,
-    _firewall,
+    _networks,
     _isolation,
     _storage,
     _limits,

@@ -96,8 +96,10 @@ class Facts:
     """By how many seconds the clock is behind the newest file of this program; 0 when it is not."""
     group: str | None
     """Members of the group that may use the socket, by name; None when there is no such group."""
-    nftables_error: str = ""
-    """Why the kernel's nftables do not answer; empty when they do."""
+    network_errors: Mapping[str, str] = field(default_factory=dict)
+    """What networks need and could not be had, with why: `links`, `firewall`, `conntrack`, `forwarding`."""
+    obstacles: tuple[str, ...] = ()
+    """Firewalls of others that drop what containers send or get, each with what to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from drivers.host.interface import CgroupFacts, Facts, Finding, Installed, Runti
 from drivers.host.packages import install
 from drivers.kernel.cgroup import Mode, detect
 from drivers.kernel.mount import mount, mounts, overlay_by_layer, unmount
+from drivers.network.trial import lacking, obstacles
 from drivers.runtime.choice import choose, find
 from drivers.snapshots.interface import Mount
 from resources.errors import EngineError
@@ -30,9 +31,11 @@ _PROGRAM = Path(__file__).resolve().parent.parent
 
 
 class LinuxHost:
-    """`root` and `run_root` are where the engine's state is, or will be; nothing is left in either."""
+    """`root` and `run_root` are where the engine's state is, or will be; nothing is left in either. `instance` is the engine's,
+    by which its links are called."""
 
-    def __init__(self, root: Path, run_root: Path) -> None:
+    def __init__(self, root: Path, run_root: Path, instance: str) -> None:
+        self._instance = instance
         self._root = root.absolute()
         self._run_root = run_root.absolute()
 
@@ -57,7 +60,8 @@ class LinuxHost:
             run_file_system=_file_system(_nearest(self._run_root)),
             clock_behind=_clock_behind(),
             group=_group(),
-            nftables_error=_nftables() if is_root else "",
+            network_errors=lacking() if is_root else {},
+            obstacles=tuple(obstacles(self._instance)) if is_root else (),
         )
 
     def install(self, findings: Sequence[Finding]) -> Installed:
@@ -113,12 +117,6 @@ def _run(words: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return (answer.stdout + answer.stderr).strip()
-
-
-def _nftables() -> str:
-    path = find("nft")
-    said = _run([str(path), "list", "tables"]) if path else ""
-    return said if "Error" in said or "netlink" in said else ""
 
 
 def _try_overlay(place: Path) -> str:

@@ -93,16 +93,15 @@ class Pulls:
         label = f"pull {wanted.reference}"
         progress(label, 0, 0)
         login = self._credentials(action.auth, wanted.reference)
+
+        def told(what: str, done: int, total: int) -> None:
+            progress(_part(label, what), done, total)
+
         if action.unless:
-            found = self._images.resolve(wanted.reference, credentials=login)
+            found = self._images.resolve(wanted.reference, credentials=login, progress=told)
             if found.digest == action.unless:
                 return
-        image = self._images.pull(
-            wanted.reference,
-            platform=wanted.platform,
-            credentials=login,
-            progress=lambda what, done, total: progress(_part(label, what), done, total),
-        )
+        image = self._images.pull(wanted.reference, platform=wanted.platform, credentials=login, progress=told)
         progress(label, image.size, image.size)  # the last moment to be cancelled
         with self._records.lock:
             if whole_image(self._images, image.id) is None:

@@ -42,7 +42,7 @@ def obstacles(link: Nfnetlink, table: str, prefix: str, accepted: Collection[int
                 "firewalld rejects what is forwarded between links of no zone: "
                 f"`firewall-cmd --permanent --zone=trusted --add-interface={prefix}+` and `firewall-cmd --reload`"
             )
-    return found + _legacy()
+    return found + _legacy(prefix)
 
 
 def _drops_forwarded(attrs: dict[int, bytes]) -> bool:
@@ -58,7 +58,7 @@ def _for_ufw(prefix: str) -> str:
     )
 
 
-def _legacy() -> list[str]:
+def _legacy(prefix: str) -> list[str]:
     """The older iptables, whose rules nftables does not show."""
     found = []
     for version, path in _LEGACY.items():
@@ -68,8 +68,8 @@ def _legacy() -> list[str]:
             continue
         if used:
             found.append(
-                f"rules of iptables-legacy for {version} are loaded, which cannot be looked into: if they drop what is "
-                "forwarded, so they do with what containers send"
+                f"rules of iptables-legacy for {version} are loaded, which cannot be looked into, and drop what containers "
+                f"send if they drop what is forwarded: let them accept what comes from or goes to `{prefix}+`"
             )
     return found
 

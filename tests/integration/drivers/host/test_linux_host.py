@@ -18,7 +18,7 @@ pytestmark = pytest.mark.host
 
 
 def test_this_machine_can_run_containers(short_path: Path) -> None:
-    facts = LinuxHost(short_path / "not" / "there", short_path / "r").facts()
+    facts = LinuxHost(short_path / "not" / "there", short_path / "r", "lading").facts()
     assert facts.kernel == platform.release()
     assert facts.cgroup.mode == detect().mode.value
     assert facts.runtime.name in ("crun", "runc")
@@ -28,12 +28,13 @@ def test_this_machine_can_run_containers(short_path: Path) -> None:
     assert facts.space.path == str(short_path)
     assert facts.space.total == os.statvfs(short_path).f_blocks * os.statvfs(short_path).f_frsize
     assert facts.seccomp
+    assert (facts.network_errors, facts.obstacles) == ({}, ())
     assert [finding for finding in findings(facts) if finding.level is Level.MISSING] == []
     assert os.listdir(short_path) == []
 
 
 def test_a_place_that_takes_no_overlay_is_found_by_trying() -> None:
-    facts = LinuxHost(Path("/proc/lading"), Path("/dev/shm")).facts()
+    facts = LinuxHost(Path("/proc/lading"), Path("/dev/shm"), "lading").facts()
     assert "/proc" in facts.overlay_error
     assert facts.run_file_system == "tmpfs"
 

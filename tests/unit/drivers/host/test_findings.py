@@ -45,7 +45,8 @@ def test_what_is_not_ok_says_why_and_how_to_mend_it() -> None:
         run_file_system="ext4",
         clock_behind=1e8,
         group=None,
-        nftables_error="",
+        network_errors=dict.fromkeys(("links", "firewall", "conntrack", "forwarding"), "not here"),
+        obstacles=("the chain `x` drops what is forwarded: let it accept",),
     )
     wrong = [finding for finding in findings(bad) if finding.level is not Level.OK]
     assert len(wrong) >= 15
@@ -72,11 +73,15 @@ def test_what_is_not_ok_says_why_and_how_to_mend_it() -> None:
         ({"space": SpaceFacts("/", 1 << 20, 100 << 30, 10**6, 10**6)}, "disk", Level.MISSING, "0.0 of 100.0 GiB"),
         ({"space": SpaceFacts("/", 50 << 30, 100 << 30, 10**3, 10**7)}, "inodes", Level.WARNING, "1000 of"),
         ({"open_files": 1024}, "open-files", Level.WARNING, "LimitNOFILE"),
-        ({"run_file_system": "ext4"}, "run-root", Level.WARNING, "tmpfs"),
+        ({"run_file_system": "ext4"}, "run-root", Level.OK, "the engine mounts a tmpfs"),
         ({"clock_behind": 10 * 86400.0}, "clock", Level.WARNING, "10 days"),
         ({"group": None}, "group", Level.WARNING, "groupadd"),
         ({"group": "ann"}, "group", Level.OK, "ann"),
-        ({"nftables_error": "Error: no"}, "nftables", Level.WARNING, "nf_tables"),
+        ({"network_errors": {"links": "no"}}, "links", Level.WARNING, "bridge and veth"),
+        ({"network_errors": {"firewall": "no"}}, "nftables", Level.WARNING, "nf_tables"),
+        ({"network_errors": {"conntrack": "no"}}, "conntrack", Level.WARNING, "nf_conntrack_netlink"),
+        ({"network_errors": {"forwarding": "no"}}, "forwarding", Level.WARNING, "ip_forward"),
+        ({"obstacles": ("ufw drops it: `ufw route allow`",)}, "firewall", Level.WARNING, "`ufw route allow`"),
         ({"root_user": False}, "user", Level.MISSING, "sudo"),
     ],
 )
@@ -106,6 +111,12 @@ def test_known_holes_are_told_each_with_its_guard() -> None:
         "runc 1.1.5: CVE-2: guarded otherwise",
     ]
     assert "crun 1.8.1: said no" in next(f for f in all_found if f.check == "runtime").why
+
+
+def test_what_networks_need_and_is_there_is_one_line() -> None:
+    assert found()["networks"].level is Level.OK
+    assert "networks" not in found(network_errors={"links": "no"})
+    assert "networks" not in found(root_user=False), "it was not tried"
 
 
 def test_a_hybrid_host_where_crun_refuses_says_what_to_mount() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from drivers.images.interface import Credentials
 from reconcilers.image.model import record_name
 from reconcilers.interface import ChangeKind, Diff, FieldChange
 from resources.errors import DataLoss, EngineError, Unavailable
@@ -173,8 +172,8 @@ def test_what_is_asked_for_while_it_is_answered_is_asked_for_again(
     apply(loop, item)
     real = world.images.resolve
 
-    def resolve(reference: str, *, credentials: Credentials | None = None) -> Any:
-        found = real(reference, credentials=credentials)
+    def resolve(reference: str, **options: Any) -> Any:
+        found = real(reference, **options)
         monkeypatch.setattr(world.images, "resolve", real)
         world.images.publish(NGINX, layers=(b"newest",))
         reconciler(loop).refresh(item.key, ask=True)
