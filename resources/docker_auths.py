@@ -1,13 +1,13 @@
 """What Docker's config.json says about logging in: the part `auths`, of a document that was read already."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from resources.image_reference import DEFAULT_DOMAIN
 
+_HUB = "https://index.docker.io/v1/"
 _HUB_HOSTS = ("index.docker.io", "registry-1.docker.io", "docker.io")
 _OLD_PATHS = ("", "v1", "v2", "v1/", "v2/")
 
@@ -30,14 +30,19 @@ def login_for(document: Mapping[str, Any], host: str) -> Login | None:
     auths = document.get("auths") or {}
     if not isinstance(auths, dict):
         raise ValueError("auths is not an object")
-    # Written for the whole host rather than for an address of it.
-    for key in sorted((key for key in auths if host_of(key) == host), key=lambda key: key != host):
+    # What `docker login` would write, rather than what means the same.
+    for key in sorted((key for key in auths if host_of(key) == host), key=lambda key: key != key_of(host)):
         entry = auths[key]
         if not isinstance(entry, dict):
             raise ValueError(f"what it has for {host} is not an object")
         if entry:
             return _login(entry, host)
     return None
+
+
+def key_of(host: str) -> str:
+    """What a registry is called in `auths`."""
+    return _HUB if host == DEFAULT_DOMAIN else host
 
 
 def host_of(server: str) -> str:
@@ -57,7 +62,7 @@ def _login(entry: Mapping[str, Any], host: str) -> Login | None:
     if encoded:
         try:
             user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # also of what is no ASCII
             raise ValueError(f"what it has for {host} is not base64 of user:password") from None
         password = password.strip("\0")
     found = Login(user, password, token)

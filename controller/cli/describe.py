@@ -4,11 +4,12 @@ import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from controller.cli import views
+from controller.cli import describe_networks, views
 from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
 from controller.cli.clean import one_line
 from controller.cli.events import kept_events
+from controller.cli.network import members
 from controller.cli.table import table
 from resources.container_parts import Mount
 from resources.kinds import Kind
@@ -57,7 +58,7 @@ _STEPS = frozenset(
     ]
 )
 """How the engine goes about it; `--all-events` shows them too."""
-_ELSEWHERE = ("STATE", "AGE", "WHY")
+_ELSEWHERE = ("STATE", "AGE", "WHY", "NETWORKS", "ADDRESSES", "PORTS", "SUBNETS")
 _USUAL = ("Ready", "Started", "Completed")
 """Conditions the first lines speak of."""
 
@@ -65,7 +66,8 @@ _USUAL = ("Ready", "Started", "Completed")
 def describe(call: Call) -> int:
     item = call.found(call.ref("/".join(call.arguments.words)))
     status = call.backend.objects.status(item.key) or Status()
-    rows = [*_standing(item, status), *_parts(item, status), *_conditions(status), *_related(call, item)]
+    rows = [*_standing(item, status), *_parts(item, status), *_networking(call, item, status)]
+    rows += [*_conditions(status), *_related(call, item)]
     call.line(str(item.ref))
     size = max(len(name) for name, _ in rows)
     for name, value in rows:
@@ -111,6 +113,13 @@ def _parts(item: Object, status: Status) -> Iterator[tuple[str, str]]:
         streak = f", {health['failingStreak']} failures in a row" if health.get("failingStreak") else ""
         message = f": {health['message']}" if health.get("message") else ""
         yield "health", f"{health['state']}{streak}{message}"
+
+
+def _networking(call: Call, item: Object, status: Status) -> Iterator[tuple[str, str]]:
+    if item.kind is Kind.CONTAINER:
+        yield from describe_networks.of_container(item, status)
+    elif item.kind is Kind.NETWORK:
+        yield from describe_networks.of_network(item, status, members(call, item))
 
 
 def _mount(mount: Mount) -> str:

@@ -40,14 +40,14 @@ def _table(call: Call, found: Sequence[Object], *, wide: bool, everywhere: bool)
     rows = []
     for item in found:
         status = call.backend.objects.status(item.key) or Status()
-        members = [
+        names = [
             f"{one['name']} ({', '.join(one['addresses'])})" if wide and one["addresses"] else one["name"]
-            for one in _members(call, item)
+            for one in members(call, item)
         ]
         namespace = [item.metadata.namespace] if everywhere else []
         state = "Deleting" if item.deleting else status.phase
         has = ", ".join(subnets(item, status))
-        rows.append([*namespace, item.metadata.name, item.effective.driver, has, state, ", ".join(members)])
+        rows.append([*namespace, item.metadata.name, item.effective.driver, has, state, ", ".join(names)])
     headings = [*(["NAMESPACE"] if everywhere else []), "NAME", "DRIVER", "SUBNETS", "STATE", "CONTAINERS"]
     return table(headings, rows, columns=call.session.columns if call.session.stdout_tty and not wide else 0)
 
@@ -64,11 +64,12 @@ def _shown(call: Call, item: Object) -> Mapping[str, Any]:
     return {
         **as_json(item, status),
         "subnets": list(subnets(item, status or Status())),
-        "containers": list(_members(call, item)),
+        "containers": list(members(call, item)),
     }
 
 
-def _members(call: Call, network: Object) -> Iterator[Mapping[str, Any]]:
+def members(call: Call, network: Object) -> Iterator[Mapping[str, Any]]:
+    """The containers that name it, each with its addresses and names there."""
     for item in call.backend.objects.list(Kind.CONTAINER, network.metadata.namespace):
         for attachment in item.effective.networks:
             if attachment.name == network.metadata.name:
@@ -112,7 +113,7 @@ def prune(call: Call) -> int:
     unused = [
         item
         for item in call.backend.objects.list(Kind.NETWORK, call.namespace)
-        if not item.deleting and not item.metadata.implied and next(_members(call, item), None) is None
+        if not item.deleting and not item.metadata.implied and next(members(call, item), None) is None
     ]
     if not unused:
         call.line("every network has somebody on it")

@@ -143,15 +143,30 @@ def _image(item: Object, status: Status, now: datetime) -> str:
 
 def _ports(item: Object, status: Status, now: datetime) -> str:
     del now
+    return ",".join(ports(item, status))
+
+
+_EVERYWHERE = ("0.0.0.0", "::")
+
+
+def ports(item: Object, status: Status) -> Sequence[str]:
+    """Those a container is reached at; those it is to be, where it does not say yet."""
     reported = status.fields.get("ports")
-    if isinstance(reported, list | tuple) and reported:
-        return ",".join(_port(**port) for port in reported)
-    ports = item.effective.ports
-    return ",".join(_port(port.host or "*", port.container, port.protocol, port.address or "") for port in ports)
+    if not isinstance(reported, list | tuple) or not reported:
+        asked = item.effective.ports
+        return [_port(port.host or "*", port.container, port.protocol, port.address or "") for port in asked]
+    at: dict[tuple[int, int, str], list[str]] = {}
+    for port in reported:
+        at.setdefault((port["host"], port["container"], port["protocol"]), []).append(port["address"])
+    return [
+        _port(*key, address)
+        for key, addresses in at.items()
+        for address in ([""] if set(addresses) == set(_EVERYWHERE) else addresses)
+    ]
 
 
 def _port(host: int | str, container: int, protocol: str, address: str = "") -> str:
-    """As Docker shows it: `0.0.0.0:8080->80/tcp`."""
+    """As Docker shows it: `127.0.0.1:8080->80/tcp`; without an address, all of IPv4 and IPv6."""
     where = f"[{address}]:" if ":" in address else f"{address}:" if address else ""
     return f"{where}{host}->{container}/{protocol}"
 

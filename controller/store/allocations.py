@@ -5,9 +5,8 @@ else frees it, no stop and no reboot.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from controller.store.interface import MAX_OPERATIONS, Compare, Delete, Entry, Put, Store
 from controller.store.layout import allocation_key, dump, held_key, held_prefix, parts
@@ -32,18 +31,25 @@ class Allocations:
         long as no more than 33 slots change. Raises: Conflict naming who has one of them."""
         if len(set(wanted.values())) < len(wanted):
             raise InvalidArgument(f"two slots of {uid[:12]} cannot have one value of {pool}")
-        while True:
-            held = self._entries(uid, pool)
-            changes = [slot for slot in sorted({*held, *wanted}) if _value(held.get(slot)) != wanted.get(slot)]
-            if not changes:
-                return
-            if len(changes) * _WRITES_A_SLOT <= MAX_OPERATIONS:
-                self._write(uid, pool, held, {slot: wanted.get(slot) for slot in changes})
-                continue
-            # In parts, and first what is freed, since another slot may want it.
-            freed = [slot for slot in changes if slot in held]
-            part = islice(freed or changes, MAX_OPERATIONS // _WRITES_A_SLOT)
-            self._write(uid, pool, held, {slot: None if freed else wanted[slot] for slot in part})
+        while not self._held_just(uid, pool, wanted):
+            pass
+
+    def _held_just(self, uid: str, pool: str, wanted: Mapping[str, str]) -> bool:
+        """Bring it about; False when somebody else was quicker."""
+        held = self._entries(uid, pool)
+        changes = [slot for slot in sorted({*held, *wanted}) if _value(held.get(slot)) != wanted.get(slot)]
+        if len(changes) * _WRITES_A_SLOT <= MAX_OPERATIONS:
+            return not changes or self._write(uid, pool, held, {slot: wanted.get(slot) for slot in changes})
+        # In parts, and first what is freed, since another slot may want it.
+        for slots in _parts([slot for slot in changes if slot in held]):
+            if not self._write(uid, pool, held, dict.fromkeys(slots)):
+                return False
+            for slot in slots:
+                del held[slot]
+        return all(
+            self._write(uid, pool, held, {slot: wanted[slot] for slot in slots})
+            for slots in _parts([slot for slot in changes if slot in wanted])
+        )
 
     def held(self, uid: str) -> Mapping[tuple[str, str], str]:
         """(pool, slot) -> value."""
@@ -60,8 +66,8 @@ class Allocations:
     def _entries(self, uid: str, pool: str) -> dict[str, Entry]:
         return {parts(entry.key)[3]: entry for entry in self._store.range(held_key(uid, pool, ""))}
 
-    def _write(self, uid: str, pool: str, held: Mapping[str, Entry], changes: Mapping[str, str | None]) -> None:
-        """Writes nothing when somebody else was quicker: it is read again then."""
+    def _write(self, uid: str, pool: str, held: Mapping[str, Entry], changes: Mapping[str, str | None]) -> bool:
+        """Writes nothing when somebody else was quicker, and returns False: it is read again then."""
         compares: list[Compare] = []
         writes: dict[str, Put | Delete] = {}
         for slot in changes:
@@ -80,10 +86,15 @@ class Allocations:
                 if holder.uid != uid:
                     raise Conflict(f"{value} of {pool} is held by {holder.uid[:12]} for {holder.slot}")
                 if holder.slot not in changes:
-                    return
+                    return False
             compares.append(Compare(theirs, 0 if taken is None else taken.mod_revision))
             writes |= {own: Put(own, value.encode()), theirs: Put(theirs, dump({"uid": uid, "slot": slot}))}
-        self._store.txn(compares, list(writes.values()))
+        return self._store.txn(compares, list(writes.values())) is not None
+
+
+def _parts(slots: Sequence[str]) -> Iterator[Sequence[str]]:
+    size = MAX_OPERATIONS // _WRITES_A_SLOT
+    return (slots[start : start + size] for start in range(0, len(slots), size))
 
 
 def _value(entry: Entry | None) -> str | None:

@@ -124,7 +124,7 @@ def _networks(facts: Facts) -> Iterator[Finding]:
             yield Finding(check, _WARNING, facts.network_errors[name], why, fix)
     for obstacle in facts.obstacles:
         what, _, fix = obstacle.rpartition(": ")
-        why = "containers on networks may reach nothing outside, and be reached at no published port"
+        why = "our own rules let pass what is to pass, and cannot undo what the firewall of another does"
         yield Finding("firewall", _WARNING, what, why, fix)
     if facts.root_user and not facts.network_errors:
         yield Finding("networks", _OK, "bridges, veth links, nftables, connection tracking and forwarding work here")

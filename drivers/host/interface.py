@@ -99,7 +99,7 @@ class Facts:
     network_errors: Mapping[str, str] = field(default_factory=dict)
     """What networks need and could not be had, with why: `links`, `firewall`, `conntrack`, `forwarding`."""
     obstacles: tuple[str, ...] = ()
-    """Firewalls of others that drop what containers send or get, each with what to do."""
+    """Firewalls of others that are in the way of containers, or leave them open: a line each, with what to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class StoredHostPorts:
         slots, lost = _slots(asked), LostRaces()
         with self._lock:
             while True:
-                held = self._held(holder)
+                held = self._freed(holder, slots)
                 wanted = self._wanted(holder, held, slots)
                 if wanted != held:
                     try:
@@ -97,6 +97,14 @@ class StoredHostPorts:
 
     def _held(self, holder: str) -> Mapping[str, str]:
         return {slot: value for (pool, slot), value in self._allocations.held(holder).items() if pool == _POOL}
+
+    def _freed(self, holder: str, slots: Mapping[str, PortRequest]) -> Mapping[str, str]:
+        """What it still holds: two that change ports with each other each wait for what the other has to give back."""
+        held = self._held(holder)
+        kept = {slot: value for slot, value in held.items() if slot in slots}
+        if kept != held:
+            self._allocations.hold(holder, _POOL, kept)
+        return kept
 
     def _wanted(self, holder: str, held: Mapping[str, str], slots: Mapping[str, PortRequest]) -> dict[str, str]:
         wanted = {slot: slot for slot, request in slots.items() if request.host is not None}

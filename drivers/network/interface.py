@@ -311,9 +311,9 @@ class HostPorts(Protocol):
     """Which container has which port of the host."""
 
     def allocate(self, holder: str, asked: Sequence[PortRequest]) -> tuple[PortRequest, ...]:
-        """The same with each `host` filled in, held until released; what it held and asks for no more is freed. Two may
-        have the same port only at different addresses, none of them all addresses; of the free ones none is given that
-        anybody listens on.
+        """The same with each `host` filled in, held until released; what it held and asks for no more is freed, even where
+        it gets nothing for it. Two may have the same port only at different addresses, none of them all addresses; of the
+        free ones none is given that anybody listens on.
 
         Raises: Conflict naming who has it; ResourceExhausted.
         """

@@ -30,8 +30,8 @@ def lacking() -> Mapping[str, str]:
 
 
 def obstacles(instance: str) -> Sequence[str]:
-    """Of the firewalls there are, a line each: what keeps packets from the containers of this instance, and what to do.
-    Docker's is none, whether its chain has our rules yet or not."""
+    """Of the firewalls of others, a line each: what is in the way of this instance's containers, and what to do. Docker's is
+    in nobody's way, whether its chain has our rules yet or not."""
     prefix = link_prefix(instance)
     try:
         with Nfnetlink() as link:

@@ -4,7 +4,6 @@ Several files can be read; only the first is ever written. What else is in it st
 """
 
 import base64
-import binascii
 import json
 import threading
 from collections.abc import Mapping, Sequence
@@ -17,12 +16,9 @@ from drivers.images.registry.credential_helper import CredentialHelper
 from drivers.images.registry.origin import origin
 from drivers.images.strictjson import load_object
 from drivers.kernel.durable import write_durable
+from resources.docker_auths import host_of, key_of, login_for
 from resources.errors import DataLoss, InvalidArgument
-from resources.image_reference import DEFAULT_DOMAIN
 
-_HUB = "https://index.docker.io/v1/"
-_HUB_HOSTS = ("index.docker.io", "registry-1.docker.io", "docker.io")
-_OLD_PATHS = ("", "v1", "v2", "v1/", "v2/")
 _LIMIT = 4 << 20
 _INHERITED = ("PATH", "HOME")
 
@@ -43,7 +39,7 @@ class DockerCredentials:
         for path in self._paths:
             document = _read(path)
             helper = self._helper(document, host, path)
-            found = helper.get(_server(host)) if helper else None
+            found = helper.get(key_of(host)) if helper else None
             found = found or _stored(document, host, path)
             if found:
                 return found
@@ -58,8 +54,8 @@ class DockerCredentials:
             helper = self._helper(document, host, path)
             auths = _without(document, host, path)
             if helper:
-                helper.put(_server(host), credentials)
-            auths[_server(host)] = {} if helper else _entry(credentials)
+                helper.put(key_of(host), credentials)
+            auths[key_of(host)] = {} if helper else _entry(credentials)
             _write(path, {**document, "auths": auths})
 
     def delete(self, host: str) -> bool:
@@ -68,9 +64,9 @@ class DockerCredentials:
         with self._lock:
             document = _read(path)
             helper = self._helper(document, host, path)
-            known = helper is not None and helper.get(_server(host)) is not None
+            known = helper is not None and helper.get(key_of(host)) is not None
             if helper and known:
-                helper.delete(_server(host))
+                helper.delete(key_of(host))
             left = _without(document, host, path)
             known = known or bool(_stored(document, host, path))
             if left != document.get("auths", {}):
@@ -82,7 +78,7 @@ class DockerCredentials:
         for path in self._paths:
             document = _read(path)
             for server in _object(document, "auths", path):
-                host = _host(server)
+                host = host_of(server)
                 stored = _stored(document, host, path) if host else None
                 if host and stored:
                     found.setdefault(host, stored.username)
@@ -90,7 +86,7 @@ class DockerCredentials:
             for name in sorted(names, key=str):
                 helper = CredentialHelper(str(name), self._environment, self._timeout)
                 for server, user in helper.list().items():
-                    if (host := _host(server)) and _named_helper(document, host, path) == name:
+                    if (host := host_of(server)) and _named_helper(document, host, path) == name:
                         found.setdefault(host, user)
         return sorted(found.items())
 
@@ -101,52 +97,19 @@ class DockerCredentials:
 
 def _named_helper(document: Mapping[str, Any], host: str, path: Path) -> str:
     helpers = _object(document, "credHelpers", path)
-    own = next((name for server, name in helpers.items() if _host(server) == host), None)
+    own = next((name for server, name in helpers.items() if host_of(server) == host), None)
     name = own or document.get("credsStore") or ""
     if not isinstance(name, str):
         raise _damaged(path, "the name of a credential helper is not text")
     return name
 
 
-def _server(host: str) -> str:
-    """What a registry is called in the file."""
-    return _HUB if host == DEFAULT_DOMAIN else host
-
-
-def _host(server: str) -> str:
-    """The registry that a key of the file is for; "" for one that is for less than a whole registry."""
-    rest = server.partition("://")[2] or server
-    host, _, path = rest.partition("/")
-    if path not in _OLD_PATHS:
-        return ""
-    return DEFAULT_DOMAIN if host in _HUB_HOSTS else host
-
-
 def _stored(document: Mapping[str, Any], host: str, path: Path) -> Credentials | None:
-    auths = _object(document, "auths", path)
-    keys = [key for key in auths if _host(key) == host]
-    for key in sorted(keys, key=lambda key: key != _server(host)):
-        entry = auths[key]
-        if not isinstance(entry, dict):
-            raise _damaged(path, f"what it has for {host} is not an object")
-        if entry:
-            return _credentials(entry, host, path)
-    return None
-
-
-def _credentials(entry: Mapping[str, Any], host: str, path: Path) -> Credentials | None:
-    values = [entry.get(name) or "" for name in ("auth", "username", "password", "identitytoken")]
-    if not all(isinstance(value, str) for value in values):
-        raise _damaged(path, f"what it has for {host} is not text")
-    encoded, user, password, token = values
-    if encoded:
-        try:
-            user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            raise _damaged(path, f"what it has for {host} is not base64 of user:password") from None
-        password = password.strip("\0")
-    found = Credentials(user, password, token)
-    return found if found != Credentials() else None
+    try:
+        found = login_for(document, host)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+    return Credentials(found.username, found.password, found.identity_token) if found else None
 
 
 def _entry(credentials: Credentials) -> dict[str, str]:
@@ -166,7 +129,7 @@ def _check(credentials: Credentials) -> None:
 
 
 def _without(document: Mapping[str, Any], host: str, path: Path) -> dict[str, Any]:
-    return {key: value for key, value in _object(document, "auths", path).items() if _host(key) != host}
+    return {key: value for key, value in _object(document, "auths", path).items() if host_of(key) != host}
 
 
 def _object(document: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:

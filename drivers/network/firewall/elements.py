@@ -7,7 +7,7 @@ network that in `bridges`, of a port that in `ports`.
 import ipaddress
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from drivers.network.firewall.expressions import LINK_NAME
@@ -19,6 +19,7 @@ from resources.errors import InvalidArgument
 NETWORK_SETS = frozenset(
     ("bridges", "internal", "same", "isolated", "subnets4", "subnets6", "masquerade4", "masquerade6")
 )
+NEIGHBOUR_SETS = frozenset(("closed", "open"))
 _PORT_MAPS = frozenset(("any4", "any6", "at4", "at6"))
 EVERYWHERE = {"": (4, 6), "0.0.0.0": (4,), "::": (6,)}
 """The addresses that stand for all of these families."""
@@ -38,6 +39,12 @@ def checked_id(value: str) -> str:
     if not _ID.fullmatch(value):
         raise InvalidArgument(f"{value[:80]!a} is not the uid of an object")
     return value
+
+
+def of_neighbours(bridges: Iterable[bytes]) -> frozenset[Key]:
+    """Beside Docker, which may make bridges at any time, nothing goes to any that is not among these."""
+    names = {Key("open", name.ljust(LINK_NAME, b"\0")) for name in bridges if len(name) < LINK_NAME}
+    return frozenset({Key("closed", b"bridge".ljust(LINK_NAME, b"\0")), *names})
 
 
 def owner(value: Value) -> str:

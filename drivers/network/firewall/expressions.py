@@ -15,7 +15,7 @@ from drivers.network.netlink import attribute, attributes, every_attribute, text
 Expression = bytes
 Rule = tuple[Expression, ...]
 
-NFPROTO, L4PROTO, IIFNAME, OIFNAME = 15, 16, 6, 7
+NFPROTO, L4PROTO, IIFNAME, OIFNAME, OIFKIND = 15, 16, 6, 7, 27
 LINK_NAME = 16
 """Bytes of the name of a link."""
 EQUAL, DIFFERENT = 0, 1

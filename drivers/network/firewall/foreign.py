@@ -1,8 +1,9 @@
-"""Firewalls of others that drop what is forwarded: seen, told, and left alone."""
+"""Firewalls of others that drop what is forwarded, and Docker's that does not: seen, told, and left alone."""
 
 from collections.abc import Collection
 from pathlib import Path
 
+from drivers.network.firewall import docker
 from drivers.network.firewall.expressions import DROP
 from drivers.network.firewall.layout import FORWARD
 from drivers.network.firewall.messages import chains
@@ -10,6 +11,7 @@ from drivers.network.firewall.nfnetlink import INET, IPV4, IPV6, Nfnetlink, body
 from drivers.network.netlink import attributes
 
 _FAMILIES = {IPV4: "ip", IPV6: "ip6", INET: "inet"}
+_COMMANDS = {"ip": "iptables", "ip6": "ip6tables"}
 _LEGACY = {
     "IPv4": Path("/proc/thread-self/net/ip_tables_names"),
     "IPv6": Path("/proc/thread-self/net/ip6_tables_names"),
@@ -26,12 +28,16 @@ def obstacles(link: Nfnetlink, table: str, prefix: str, accepted: Collection[int
         if family(one) == version
     ]
     ufw = {family(one) for one, attrs in listed if word(attrs.get(3, b"")).startswith(("ufw-", "ufw6-"))}
+    drops = {family(one) for one, attrs in listed if word(attrs.get(3, b"")) == docker.DROPPING}
     found = []
     for one, attrs in listed:
         theirs = word(attrs.get(1, b""))
-        if theirs == table or (family(one) in accepted and theirs == "filter"):
+        if theirs == table:
             continue
-        if _drops_forwarded(attrs):
+        if family(one) in accepted and theirs == docker.TABLE:
+            if family(one) not in drops and _filters_forwarded(attrs) and not _drops(attrs):
+                found.append(_for_docker(_FAMILIES[family(one)], _clean(word(attrs.get(3, b"")))))
+        elif _filters_forwarded(attrs) and _drops(attrs):
             where = (
                 f"`{_clean(word(attrs.get(3, b'')))}` of the firewall table `{_FAMILIES[family(one)]} {_clean(theirs)}`"
             )
@@ -45,10 +51,22 @@ def obstacles(link: Nfnetlink, table: str, prefix: str, accepted: Collection[int
     return found + _legacy(prefix)
 
 
-def _drops_forwarded(attrs: dict[int, bytes]) -> bool:
+def _filters_forwarded(attrs: dict[int, bytes]) -> bool:
     hook = attributes(attrs.get(4, b""))
-    kind = word(attrs.get(7, b""))
-    return kind == "filter" and number(hook.get(1, b"\xff")) == FORWARD and number(attrs.get(5, b"\1")) == DROP
+    return word(attrs.get(7, b"")) == "filter" and number(hook.get(1, b"\xff")) == FORWARD
+
+
+def _drops(attrs: dict[int, bytes]) -> bool:
+    return number(attrs.get(5, b"\1")) == DROP
+
+
+def _for_docker(version: str, chain: str) -> str:
+    """It would have changed the policy itself, had nothing been forwarded before it came."""
+    return (
+        f"the chain `{chain}` of the firewall table `{version} {docker.TABLE}` lets pass what is forwarded and not known to "
+        "it, so that other machines which route to this one reach ports of Docker's containers that are not published: "
+        f"`{_COMMANDS[version]} -P {chain} DROP`"
+    )
 
 
 def _for_ufw(prefix: str) -> str:

@@ -60,7 +60,10 @@ class PortRules(Protocol):
     """Rules for published ports: what of the contract of `PortPublisher` a firewall can do. The ports have been checked.
 
     Beside ufw or firewalld, forwarded packets need their leave too, since a drop of any table counts: `obstacles` tells what
-    to ask of them. Docker's chain for such leave (`DOCKER-USER`) is used without asking.
+    to ask of them. Docker's chain for such leave (`DOCKER-USER`) is used without asking. Where there is one, containers reach
+    those of Docker by the ports it published on the host alone, and a bridge that somebody makes is closed to them until the
+    table is mended. Where forwarding was turned on before Docker came, other machines may reach all ports of its containers:
+    `obstacles` tells that too.
     """
 
     def set_ports(self, owner: str, ports: Sequence[PublishedPort]) -> None:
@@ -79,4 +82,5 @@ class PortRules(Protocol):
         """Whether it is of an internal network."""
 
     def obstacles(self) -> Sequence[str]:
-        """Foreign firewalls that stop what ours lets pass, one line each, with what to do about it."""
+        """Foreign firewalls that stop what ours lets pass, or that let pass what they should stop since packets are
+        forwarded: one line each, with what to do about it."""

@@ -19,6 +19,7 @@ from drivers.network.firewall.expressions import (
     INVALID,
     L4PROTO,
     LINK_NAME,
+    OIFKIND,
     OIFNAME,
     RELATED,
     TRANSPORT,
@@ -90,6 +91,8 @@ SETS = (
     Set("internal", (LINK,)),
     Set("same", (LINK, LINK)),
     Set("isolated", (LINK, LINK)),
+    Set("closed", (LINK,)),
+    Set("open", (LINK,)),
     Set("subnets4", (ADDRESS4,), interval=True),
     Set("subnets6", (ADDRESS6,), interval=True),
     Set("masquerade4", (ADDRESS4,), interval=True),
@@ -154,6 +157,8 @@ def _passing(come: Rule, go: Rule) -> tuple[Rule, ...]:
         (*state(INVALID), _DROP),
         (*translated(), _ACCEPT),
         (*go, _DROP),
+        # `closed` has kinds of links. To Docker's containers goes what was translated: their ports are published.
+        (*link_in(OIFKIND, "closed"), *link_in(OIFNAME, "open", absent=True), _DROP),
     )
 
 

@@ -3,6 +3,11 @@
 A transaction names the generation it was made for; the kernel refuses it when another writer came between, and then it is
 made anew. So what is kept stays true without reading it again. Where the kernel can (6.9 and later) the table belongs to our
 socket: `nft flush ruleset` and the reload of another firewall leave it alone, and when the engine dies it stays.
+
+On older kernels, and on all while no engine holds the table, others can remove it, and until it is mended whoever has a route
+reaches all ports of containers. Nothing outside nftables guards that gap: settings of links ask by which link a packet came,
+not whether its port is published, and a rule of routing could ask only for a mark that the table would have to set on
+every packet of every connection, out of the few bits that VPNs and cluster networks use too, and would end them all.
 """
 
 import errno
@@ -11,8 +16,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from drivers.network.firewall import docker, layout, messages
-from drivers.network.firewall.elements import NETWORK_SETS, owner
+from drivers.network.firewall import docker, elements, layout, messages
+from drivers.network.firewall.bridges import Bridges
+from drivers.network.firewall.elements import NEIGHBOUR_SETS, NETWORK_SETS, owner
 from drivers.network.firewall.messages import OWNER, PERSIST, Key, Value
 from drivers.network.firewall.nfnetlink import Changed, Nfnetlink, Refused
 from drivers.network.netlink import Reply, Request
@@ -37,12 +43,19 @@ class State:
         self.shared = whole
         """Whether sets, chains and rules are as they shall be."""
         self.beside = beside
+        self.neighbours: frozenset[Key] = frozenset()
+        """What our sets are to say of the links beside ours."""
         self.elements: dict[Key, Value] = {}
         self._owned: defaultdict[tuple[bool, str], dict[Key, Value]] = defaultdict(dict)
 
     @property
     def whole(self) -> bool:
-        return self.shared and all(one.whole for one in self.beside)
+        return self.shared and all(one.whole for one in self.beside) and not (self.beside and self.misplaced)
+
+    @property
+    def misplaced(self) -> frozenset[Key]:
+        """What is missing of `neighbours`, and what is none of them any more."""
+        return self.neighbours ^ {key for key in self.port_owner("") if key.set in NEIGHBOUR_SETS}
 
     def network(self, network_id: str) -> dict[Key, Value]:
         return self._owned.get((True, network_id), {})
@@ -94,21 +107,24 @@ class Table:
         self._prefix = link_prefix
         self._chains = layout.chains(link_prefix)
         self._flags = OWNER | PERSIST if owned else 0
-        self._link: Nfnetlink | None = None
+        self._sockets: tuple[Nfnetlink, Bridges] | None = None
         self._state: State | None = None
 
     @property
     def link(self) -> Nfnetlink:
         """Opened by the first thread that asks, in its network namespace. Hold the lock."""
-        if self._link is None:
-            self._link = Nfnetlink()
-        return self._link
+        return self._opened()[0]
+
+    def _opened(self) -> tuple[Nfnetlink, Bridges]:
+        if self._sockets is None:
+            self._sockets = Nfnetlink(), Bridges()
+        return self._sockets
 
     def close(self) -> None:
         with self.lock:
-            if self._link is not None:
-                self._link.close()
-            self._link = self._state = None
+            for one in self._sockets or ():
+                one.close()
+            self._sockets = self._state = None
 
     def read(self) -> State:
         with self.lock:
@@ -117,9 +133,17 @@ class Table:
                 if self._state is None or self._state.generation != generation or self._state.held:
                     self._state = self._look(generation)
                 if self._state is not None and not self._claimable(self._state):
+                    self._state.neighbours = self._neighbours(self._state)
                     return self._state
                 self._claim()
         raise self._restless()
+
+    def _neighbours(self, state: State) -> frozenset[Key]:
+        if not state.beside:
+            return frozenset()
+        _, bridges = self._opened()
+        others = (name for name in bridges.names() if not name.startswith(self._prefix.encode()))
+        return elements.of_neighbours(name for name in others if not docker.has_bridge(state.beside, name))
 
     def change(self, plan: Callable[[State], Change]) -> Change:
         """Do what the plan says of the state there is, and mend all that is not whole, at once."""
@@ -151,6 +175,7 @@ class Table:
             for one in state.beside:
                 yield from docker.removal(one)
             return
+        wanted = _with_neighbours(state, wanted)
         if state.shared:
             yield from messages.change(self.name, wanted.removed, wanted.added)
         else:
@@ -169,7 +194,7 @@ class Table:
 
     def _after(self, state: State, wanted: Change) -> State | None:
         """What is there now, when it is known without looking."""
-        if not state.whole or not _used(state, wanted):
+        if not state.whole or state.misplaced or not _used(state, wanted):
             return None
         for key in wanted.removed:
             state.drop(key)
@@ -249,6 +274,12 @@ class Table:
 def _used(state: State, wanted: Change) -> bool:
     """Whether anything is left that belongs to anybody."""
     return bool(wanted.added) or any(owner(value) for key, value in state.elements.items() if key not in wanted.removed)
+
+
+def _with_neighbours(state: State, wanted: Change) -> Change:
+    gone = state.misplaced - state.neighbours
+    missing = {key: Value("") for key in state.misplaced & state.neighbours}
+    return Change(wanted.removed | gone, {**wanted.added, **missing})
 
 
 def _is_table(request: Request, refused: Refused) -> bool:

@@ -28,6 +28,13 @@ class Control:
         self._socket = listening
         self._listen()
 
+    def listen(self, listening: socket.socket) -> None:
+        """There, instead of where it did."""
+        self.loop.forget(self._socket.fileno())
+        self._socket.close()
+        self._socket = listening
+        self._listen()
+
     def _listen(self) -> None:
         self.loop.watch(self._socket.fileno(), READ, self._accept)
 

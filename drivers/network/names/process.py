@@ -33,6 +33,8 @@ _OUT_OF_MEMORY_SCORE = b"-500"
 _SPARE = 128
 """Descriptors for what nobody counts: the engine's connections, files."""
 _BACKLOG = 64
+_LOOK = 2.0
+"""How often the process looks whether it can still be found. One that cannot would hold names and ports for ever."""
 
 
 class Log:
@@ -68,10 +70,11 @@ def main(folder: str) -> int:
     os.close(reader)
     _leave_everything(writer)
     try:
-        if _locked(folder):
-            _serve(folder, writer)
-        else:
+        lock = _locked(folder)
+        if lock is None:
             os.write(writer, b"ready")
+        else:
+            _serve(folder, lock, writer)
     except Exception as error:
         with suppress(OSError):
             reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
@@ -80,7 +83,7 @@ def main(folder: str) -> int:
     return 0
 
 
-def _serve(folder: str, writer: int) -> None:
+def _serve(folder: str, lock: int, writer: int) -> None:
     log = Log(os.path.join(folder, LOG))
     loop = Loop(log.failure)
     descriptors = Descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE)
@@ -88,11 +91,38 @@ def _serve(folder: str, writer: int) -> None:
     found, lost = service.restore()
     log.say(f"ready: {found} restored, {lost} gone")
     # Only now can it be found: whoever finds it finds it whole.
-    Control(loop, _listening(folder), service.handle, log.failure)
+    control = Control(loop, _listening(folder), service.handle, log.failure)
+    _stay_findable(folder, lock, loop, control)
     with suppress(BrokenPipeError):  # whoever started it was killed meanwhile
         os.write(writer, b"ready")
     os.close(writer)
     loop.run()
+
+
+def _stay_findable(folder: str, lock: int, loop: Loop, control: Control) -> None:
+    """Where the socket was removed there is a new one; without its lock, another process may serve the folder: it ends."""
+    mine, found = os.fstat(lock), _status(folder, SOCKET)
+
+    def look() -> None:
+        nonlocal found
+        loop.later(_LOOK, look)
+        there = _status(folder, LOCK)
+        if there is None or not os.path.samestat(there, mine):
+            loop.stop()
+            return
+        there = _status(folder, SOCKET)
+        if there is None or found is None or not os.path.samestat(there, found):
+            control.listen(_listening(folder))
+            found = _status(folder, SOCKET)
+
+    loop.later(_LOOK, look)
+
+
+def _status(folder: str, name: str) -> os.stat_result | None:
+    try:
+        return os.lstat(os.path.join(folder, name))
+    except OSError:
+        return None
 
 
 def _listening(folder: str) -> socket.socket:
@@ -109,8 +139,8 @@ def _listening(folder: str) -> socket.socket:
     return made
 
 
-def _locked(folder: str) -> bool:
-    """Until the process ends. False when there is another one that serves already.
+def _locked(folder: str) -> int | None:
+    """The lock, until the process ends. None when there is another one that serves already.
 
     Raises: TimeoutError.
     """
@@ -121,10 +151,10 @@ def _locked(folder: str) -> bool:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(fd).st_ino == os.stat(path).st_ino:
-                return True  # never closed: the descriptor is the lock
+                return fd  # never closed: the descriptor is the lock
         except (BlockingIOError, FileNotFoundError):
             if _answers(folder):
-                return False
+                return None
         os.close(fd)
         if time.monotonic() > deadline:
             raise TimeoutError(errno.ETIMEDOUT, "")

@@ -30,13 +30,15 @@ class Snapshot:
                 if key.startswith(".") or not isinstance(message, dict):
                     raise ValueError
             except (OSError, ValueError):
-                self.remove(kind, key)
+                with suppress(OSError):  # somebody else's folder, which is in nobody's way
+                    self.remove(kind, key)
             else:
                 yield key, message
 
     def save(self, kind: str, key: str, message: Message) -> None:
         """Raises: OSError."""
         temporary = self._path(kind, _TEMPORARY)
+        os.makedirs(os.path.dirname(temporary), mode=0o700, exist_ok=True)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(fd, "wb") as file:
             file.write(json.dumps(message, separators=(",", ":")).encode("ascii"))

@@ -92,6 +92,26 @@ def test_one_image_after_another(lading: Client, registry: FakeRegistry) -> None
     assert [name.rpartition("_")[2] for name in found(lading, "image")] == ["2"]
 
 
+def test_what_runs_and_cannot_have_its_new_image_is_not_waited_for(lading: Client, registry: FakeRegistry) -> None:
+    apply(lading, container("web", image=f"{registry.host}/team/app:1"))
+    runs = lading.process("web")
+    begun = time.monotonic()
+    said = apply(lading, container("web", image=f"{registry.host}/team/app:9"), check=False)
+    assert time.monotonic() - begun < 30
+    assert "lading: container/web failed: image/" in said
+    assert f"{registry.host} has no such image: team/app:9" in said
+    assert lading.process("web") == runs
+
+
+def test_everything_is_deleted_with_what_nobody_declared(lading: Client, registry: FakeRegistry) -> None:
+    apply(lading, container("web", image=f"{registry.host}/team/app:1", networks=["bridge"]))
+    assert found(lading, "network").keys() == {"bridge"}
+    told = lading("delete", "--all").stdout.splitlines()
+    assert {"container/web  Deleted", "network/bridge  Deleted"} < set(told)
+    assert [kind for kind in ("container", "network", "image") if found(lading, kind)] == []
+    assert lading("delete", "--all").stdout == "nothing to delete\n"
+
+
 def test_what_is_not_there_is_said_and_an_apply_tries_again(lading: Client, registry: FakeRegistry) -> None:
     apply(lading, container("web", image=f"{registry.host}/team/app:1"))
     runs = lading.process("web")

@@ -149,6 +149,18 @@ class Scene:
         self.whale = dockerd.run("whale", "whale", "--publish", "7070:80", *options)
         self._route(*dockerd.subnets())
 
+    def uplink_over(self, bridge: str) -> None:
+        """The host's way out is a bridge from now on."""
+        host = self.host
+        host("ip", "link", "add", bridge, "type", "bridge", "mcast_snooping", "0")
+        host.set(f"net.ipv6.conf.{bridge}.accept_dad", 0)
+        host("ip", "addr", "flush", "dev", "up0")
+        host("ip", "link", "set", "up0", "master", bridge)
+        host("ip", "link", "set", bridge, "up")
+        for address, via in ((f"{host.ipv4}/24", self.lan.ipv4), (f"{host.ipv6}/64", self.lan.ipv6)):
+            host("ip", "addr", "add", address, "dev", bridge)
+            host("ip", "route", "replace", "default", "via", via)
+
     def _route(self, *subnets: str) -> None:
         """The neighbour sends to containers without being asked to."""
         for subnet in subnets:
@@ -185,9 +197,14 @@ class Scene:
         assert_from(self.whale.ask(self.host.ipv4, 8080), "web")
 
     def dockers_are_closed(self) -> None:
-        """Docker lets everybody reach published ports of its containers by their own addresses too, but no others, as long
-        as what it does not know is not forwarded."""
-        self.nobody_answers(*((source, self.whale.ipv4, 81) for source in (self.lan, self.web, self.other)))
+        """Docker lets other machines reach published ports of its containers by their own addresses too, but no others, as
+        long as what it does not know is not forwarded."""
+        self.nobody_answers((self.lan, self.whale.ipv4, 81))
+        self.dockers_are_closed_to_ours()
+
+    def dockers_are_closed_to_ours(self) -> None:
+        boxes = (self.web, self.other)
+        self.nobody_answers(*((box, self.whale.ipv4, port) for box in boxes for port in (80, 81)))
         assert_from(self.web.ask(self.host.ipv4, 7070), "whale")
 
     def all_is_well(self) -> None:

@@ -23,6 +23,13 @@ pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
 SHORT = 0.15
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_forwarded(machines: Machines) -> None:
+    """Until somebody turns it on: a new namespace begins with what this machine has."""
+    for name in ("ipv4.ip_forward", "ipv6.conf.all.forwarding"):
+        machines.host.set(f"net.{name}", 0)
+
+
 @pytest.fixture
 def make_ours(machines: Machines, short_path: Path, instance: str) -> Iterator[Callable[..., Ours]]:
     made: list[Ours] = []
@@ -92,8 +99,6 @@ def test_ours_come_to_a_dockerd_and_go_again(scene: Scene, ours: Ours, make_dock
     listed = rules(host)
     assert [line for line in listed["filter"] if ours.instance in line] == [
         f"-A DOCKER-USER -o {prefix}+ {comment} -j ACCEPT",
-        f"-A DOCKER-USER -i {prefix}+ -o docker+ {comment} -j RETURN",
-        f"-A DOCKER-USER -i {prefix}+ -o br-+ {comment} -j RETURN",
         f"-A DOCKER-USER -i {prefix}+ {comment} -j ACCEPT",
     ]
     assert listed["nat"] == before["nat"]
@@ -124,6 +129,11 @@ def test_a_dockerd_comes_to_ours(scene: Scene, ours: Ours, make_dockerd: Callabl
         assert connection.ask()
     scene.start_whale(dockerd)
     scene.all_is_well()
+    scene.host("iptables", "-P", "FORWARD", "ACCEPT")
+    scene.dockers_are_closed_to_ours()
+    assert_from(scene.lan.ask(scene.whale.ipv4, 81), "whale")
+    (told,) = ours.obstacles()
+    assert told.endswith("ports of Docker's containers that are not published: `iptables -P FORWARD DROP`")
 
 
 def test_docker_starts_again_and_makes_networks_while_ours_are_up(
@@ -161,6 +171,26 @@ def test_docker_starts_again_and_makes_networks_while_ours_are_up(
         dockerd("rm", "--force", "orca")
         dockerd("network", "rm", "pod")
         nothing_happened()
+
+
+def test_bridges_that_are_not_dockers_and_those_that_do_not_look_so(
+    scene: Scene, ours: Ours, make_dockerd: Callable[..., Dockerd]
+) -> None:
+    """An uplink as routers have it, and a bridge of Docker's that was given a name."""
+    scene.uplink_over("br-lan")
+    dockerd = make_dockerd()
+    scene.start_ours()
+    scene.ours_work()
+    dockerd("network", "create", "--opt", "com.docker.network.bridge.name=mine", "pod")
+    orca = dockerd.run("orca", "whale", "--network", "pod", "--publish", "7071:80")
+    assert ours.faults() == []
+    scene.nobody_answers((scene.web, orca.ipv4, 81), (scene.other, orca.ipv4, 80))
+    assert_from(scene.web.ask(scene.host.ipv4, 7071), "orca")
+    scene.host("ip", "link", "add", "br-late", "type", "bridge")
+    assert set(ours.faults()) == {"firewall", "ports"}
+    ours.mend()
+    scene.nobody_answers((scene.web, orca.ipv4, 81), (scene.other, orca.ipv4, 80))
+    scene.ours_work()
 
 
 def test_subnets_of_docker_and_ours_do_not_overlap(
@@ -326,7 +356,8 @@ def test_docker_with_ipv6(scene: Scene, ours: Ours, make_dockerd: Callable[..., 
     )
     scene.start_ours()
     scene.start_whale(dockerd)
-    host("ip6tables", "-P", "FORWARD", "DROP")
+    for command in ("iptables", "ip6tables"):
+        host(command, "-P", "FORWARD", "DROP")
     assert ours.faults() == []
     (told,) = ours.obstacles()
     prefix = link_prefix(ours.instance)

@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -104,6 +105,49 @@ def test_a_process_that_hangs_is_replaced(net: World) -> None:
         net.names.get(web)
     assert net.names.get(web) is None
     net.start(wanted)
+    assert net.ask(web, "web").addresses == ["10.0.1.2"]
+
+
+def test_a_process_whose_socket_was_removed_can_be_found_again(net: World) -> None:
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    wanted, pid = net.names.get(web), net.pid()
+    assert wanted is not None
+    net.client.close()
+    (net.run_root / "resolver" / "control.sock").unlink()
+    # Whoever starts another meanwhile waits for this one.
+    net.start(replace(wanted, members=(MemberNames(FRONT, ("web",), ("10.0.1.3",)),)))
+    assert net.pid() == pid
+    assert net.ask(web, "web").addresses == ["10.0.1.3"]
+
+
+def test_a_process_whose_folder_was_removed_ends(net: World) -> None:
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    wanted, pid = net.names.get(web), net.pid()
+    assert wanted is not None
+    ended = select.poll()
+    process = os.pidfd_open(pid)
+    ended.register(process, select.POLLIN)
+    net.client.close()
+    shutil.rmtree(net.run_root / "resolver")
+    net.start(wanted)
+    assert net.pid() != pid
+    assert ended.poll(5000)
+    os.close(process)
+    assert net.names.get(web) == wanted
+    assert net.ask(web, "web").addresses == ["10.0.1.2"]
+
+
+def test_a_snapshot_that_was_tampered_with_is_in_nobodys_way(net: World) -> None:
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    wanted, snapshot = net.names.get(web), net.run_root / "resolver" / "snapshot"
+    assert wanted is not None
+    shutil.rmtree(snapshot)
+    net.names.set(wanted)
+    (snapshot / "names" / "zz").mkdir()
+    (snapshot / "names" / "yy").write_bytes(b"\xff\0{")
+    net.kill()
+    net.start(wanted)
+    assert net.names.list() == [web]
     assert net.ask(web, "web").addresses == ["10.0.1.2"]
 
 

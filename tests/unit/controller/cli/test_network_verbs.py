@@ -78,7 +78,43 @@ def test_containers_are_shown_with_addresses_and_ports(backend: FakeBackend, web
     backend.objects.report(web, status(networks={"front": {"addresses": ["10.192.0.2"]}}, ports=ports))
     text = said(backend, "get", "container", "web", "-o", "wide")
     assert "10.192.0.2" in text
-    assert "0.0.0.0:8080->80/tcp,[::]:8080->80/tcp" in text
+    assert " 8080->80/tcp" in text
+    backend.objects.report(
+        web, status(ports=[*ports[:1], {**ports[0], "host": 53, "protocol": "udp", "address": "::1"}])
+    )
+    assert "0.0.0.0:8080->80/tcp,[::1]:53->80/udp" in said(backend, "get", "container", "web", "-o", "wide")
+
+
+def test_describe_says_where_a_container_is_and_who_is_on_a_network(backend: FakeBackend, web: Object) -> None:
+    ports = [{"host": 8080, "address": address, "container": 80, "protocol": "tcp"} for address in ("0.0.0.0", "::")]
+    report = backend.objects.status(web.key)
+    assert report is not None
+    backend.objects.report(web, status(networks=report.fields["networks"], ports=ports))
+    rows = [line.split(maxsplit=1) for line in said(backend, "describe", "container/web").splitlines()]
+    assert [row for row in rows if row[0] in ("network", "port", "networks", "addresses", "ports")] == [
+        ["network", "front: 10.192.0.2"],
+        ["network", "back: 10.42.0.5, fd00::5 (eth1, 02:42:0a:2a:00:05), also called api"],
+        ["port", "8080->80/tcp"],
+    ]
+    back = next(item for item in backend.objects.list(Kind.NETWORK) if item.metadata.name == "back")
+    backend.objects.report(back, status(subnets=[{"subnet": "10.42.0.0/24", "gateway": "10.42.0.1"}]))
+    text = said(backend, "describe", "network/back")
+    assert "  subnet     10.42.0.0/24, gateway 10.42.0.1\n" in text
+    assert "  container  web: 10.42.0.5, fd00::5 (eth1, 02:42:0a:2a:00:05), also called api\n" in text
+    backend.objects.add(Kind.NETWORK, "inner", {"internal": True, "dns": False})
+    assert "  kind       internal, without names\n" in said(backend, "describe", "network/inner")
+
+
+@pytest.mark.parametrize(
+    ("networks", "row"),
+    [([{"name": "host"}], "host"), ([{"container": "web"}], "that of container/web"), ([{"name": "back"}], "back")],
+)
+def test_describe_of_what_has_no_addresses(
+    backend: FakeBackend, web: Object, networks: list[dict[str, str]], row: str
+) -> None:
+    backend.objects.add(Kind.CONTAINER, "other", {"image": "nginx", "networks": networks})
+    lines = said(backend, "describe", "container/other").splitlines()
+    assert ["network", row] in [line.split(maxsplit=1) for line in lines]
 
 
 def test_connect_edits_what_is_desired(backend: FakeBackend, web: Object) -> None:

@@ -1,7 +1,7 @@
 """A value has one holder, a slot one value, and all of them go with the object."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from controller.store import layout
 from controller.store.allocations import Allocations, Holder
+from controller.store.interface import Entry
 from controller.store.memory import MemoryStore
 from controller.store.objects import ObjectStore
 from resources.errors import Conflict, InvalidArgument, NotFound
@@ -117,3 +118,17 @@ def test_threads_never_get_the_same_value() -> None:
         thread.join()
     assert len(set(got)) == len(got) == 120
     allocations_agree(store)
+
+
+def test_many_slots_are_not_read_anew_for_each_part() -> None:
+    class Reads(MemoryStore):
+        ranges = 0
+
+        def range(self, prefix: str) -> Sequence[Entry]:
+            self.ranges += 1
+            return super().range(prefix)
+
+    store = Reads()
+    Allocations(store).hold("one", "p", {f"{number}": f"{number}" for number in range(1000)})
+    Allocations(store).hold("one", "p", {f"{number}": f"{number + 1}" for number in range(1000)})
+    assert store.ranges == 2

@@ -90,6 +90,18 @@ def test_the_rules_of_conflict(allocations: Allocations, theirs: str, ours: str,
         ports.allocate("d", [PortRequest(80, 8080, theirs), PortRequest(81, 8080, ours)])
 
 
+def test_two_change_ports_with_each_other(allocations: Allocations) -> None:
+    ports = engine(allocations)
+    ports.allocate("a", (PortRequest(80, 8081), PortRequest(81, 9000)))
+    ports.allocate("b", (PortRequest(80, 8082),))
+    asked = (PortRequest(80, 8082), PortRequest(81, 9000))
+    with pytest.raises(Conflict, match=r"8082/tcp is b's already"):
+        ports.allocate("a", asked)
+    assert allocations.held("a") == {("port", "tcp:9000:"): "tcp:9000:"}, "what it still asks for it keeps"
+    assert hosts(ports.allocate("b", (PortRequest(80, 8081),))) == [8081]
+    assert ports.allocate("a", asked) == asked
+
+
 def test_what_is_no_port(allocations: Allocations) -> None:
     ports = engine(allocations)
     for request in (

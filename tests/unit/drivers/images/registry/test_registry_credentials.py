@@ -45,6 +45,12 @@ def test_keys_of_the_file(tmp_path: Path, key: str, host: str) -> None:
     assert store.get("other.lan") is None
 
 
+def test_what_docker_would_write_comes_first(tmp_path: Path) -> None:
+    auths = {key: {"auth": encoded(f"{key[:8]}:{SECRET}")} for key in ("docker.io", "https://index.docker.io/v1/")}
+    store = DockerCredentials([written(tmp_path / "c", {"auths": auths})])
+    assert store.list() == [("docker.io", "https")]
+
+
 def test_entries_of_the_file(tmp_path: Path) -> None:
     auths = {
         "token.lan": {"auth": encoded("me:"), "identitytoken": SECRET},
@@ -68,6 +74,7 @@ def test_entries_of_the_file(tmp_path: Path) -> None:
         f'{{"auths": {{"a": "{SECRET}"}}}}',
         f'{{"auths": ["{SECRET}"]}}',
         f'{{"auths": {{"a": {{"auth": "{SECRET}!"}}}}}}',
+        f'{{"auths": {{"a": {{"auth": "{SECRET}\u00e9"}}}}}}',
         f'{{"auths": {{"a": {{"auth": ["{SECRET}"]}}}}}}',
         f'{{"{SECRET}": 1, "{SECRET}": 2}}',
         f'{{"{SECRET}',
