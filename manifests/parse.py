@@ -13,11 +13,10 @@ from yaml._yaml import CParser
 from manifests.core_schema import resolve
 from manifests.node import Entry, ListNode, MapNode, Node, Scalar
 from manifests.problems import MAX_PROBLEMS, Position, Problem, shown
-from manifests.syntax import syntax_problem
+from manifests.syntax import MAX_DEPTH, TOO_DEEP, syntax_problem
 from resources import paths
 
 MAX_BYTES = 4 * 1024 * 1024
-MAX_DEPTH = 64
 MAX_NODES = 200_000
 """Counted with every alias written out."""
 MAX_ALIASES = 100
@@ -158,7 +157,7 @@ class _Builder:
     def _begin(self, event: yaml.SequenceStartEvent | yaml.MappingStartEvent, position: Position) -> None:
         self._no_tag(event.tag, position)
         if len(self._frames) >= MAX_DEPTH:
-            raise _Refused(Problem(position, "", f"is nested deeper than {MAX_DEPTH}"))
+            raise _Refused(Problem(position, "", TOO_DEEP))
         frame = _Frame(position, isinstance(event, yaml.MappingStartEvent), event.anchor)
         if event.anchor:
             self._anchors.pop(event.anchor, None)
@@ -183,7 +182,7 @@ class _Builder:
             what = "stands for a value it is part of" if own else "is not defined above in this document"
             raise _Refused(Problem(position, self._path(), f"the alias *{anchor[:60]} {what}"))
         if len(self._frames) + built.depth > MAX_DEPTH:
-            raise _Refused(Problem(position, "", f"is nested deeper than {MAX_DEPTH}"))
+            raise _Refused(Problem(position, "", TOO_DEEP))
         self._done(built, None)
 
     def _done(self, built: _Built, anchor: str | None) -> None:

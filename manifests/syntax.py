@@ -4,6 +4,8 @@ import yaml
 
 from manifests.problems import Position, Problem
 
+MAX_DEPTH = 64
+TOO_DEEP = f"is nested deeper than {MAX_DEPTH}"
 _WORDS = {
     "found unexpected end of stream": "the file ends inside a quoted text",
     "mapping values are not allowed in this context": (
@@ -30,6 +32,8 @@ def syntax_problem(file: str, text: str, error: yaml.YAMLError) -> Problem:
     problem = str(getattr(error, "problem", None) or "cannot be read as YAML")
     if _before(text, position).endswith("${"):
         words = "inside [ ] and { } a text with ${…} has to be quoted; for a number, write the map on lines of its own"
+    elif problem == "exceeded maximum nesting depth":  # which newer parsers have a limit of their own for
+        words = TOO_DEEP
     elif "start any token" in problem:
         words = _token(text, position)
     else:

@@ -51,12 +51,14 @@ def _flaw(change: Change, old: TaskState, new: TaskState | None) -> str:
         old.pid, old.start_time, old.attempt, old.started_at,
     )  # fmt: skip
     if change.kind is ChangeKind.RESTART:
-        return "its process is the same" if untouched else ""
+        open_ = max(known, default=ChangeKind.NONE) < ChangeKind.RESTART
+        return "its process is the same" if untouched and not open_ else ""
     return "" if untouched else "its process is another one"
 
 
 def _open(field: FieldChange) -> bool:
-    """What another archive holds is known only once it is imported; it may be the same."""
+    """What another archive holds is known only once it is imported, and whether one runs again whose sandbox is shared only
+    when it does: it may stay as it is."""
     return field.new == UNKNOWN or field.path == "spec.image"
 
 
