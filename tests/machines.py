@@ -50,6 +50,8 @@ class Machine:
         self.fd = run_in_new(Namespace.NETWORK, lambda: os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
         self._stack.callback(os.close, self.fd)
         self("ip", "link", "set", "lo", "up")
+        for setting in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+            self.set(setting, 0)  # a new namespace begins with what the host has
 
     @property
     def path(self) -> Path:
