@@ -32,19 +32,19 @@ from drivers.images.store import ImageDriver
 from drivers.kernel.process import in_group
 from drivers.kernel.run_root import RunRoot
 from drivers.logs.file import FileLogs
-from drivers.network.bridge import BridgeNetworks
+from drivers.network.bridge.driver import BridgeNetworks
+from drivers.network.bridge.link_names import bridge_name, link_prefix
 from drivers.network.firewall.nft import NftFirewall
-from drivers.network.host_ports import StoredHostPorts
-from drivers.network.host_routes import host_routes
 from drivers.network.interface import NetworkDriver
-from drivers.network.ipam import DefaultIpam
-from drivers.network.link_names import bridge_name, link_prefix
-from drivers.network.listeners import HostListeners
+from drivers.network.ipam.host_routes import host_routes
+from drivers.network.ipam.pools import DefaultIpam
+from drivers.network.ipam.subnets import AddressPool
 from drivers.network.names.client import ResolverClient
-from drivers.network.prober import SandboxProber
-from drivers.network.published import PublishedPorts
-from drivers.network.sandbox import NetnsSandboxes
-from drivers.network.subnets import AddressPool
+from drivers.network.ports.allocations import StoredHostPorts
+from drivers.network.ports.listeners import HostListeners
+from drivers.network.ports.published import PublishedPorts
+from drivers.network.sandbox.namespaces import NetnsSandboxes
+from drivers.network.sandbox.prober import SandboxProber
 from drivers.runtime.oci import OciRuntime
 from drivers.runtime.seccomp import seccomp
 from drivers.runtime.users import resolve_user

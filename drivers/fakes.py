@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from drivers.copy.fake import FakeCopier
 from drivers.images.fake import FakeImages
 from drivers.logs.fake import FakeLogs
-from drivers.network.fake import FakeProber, FakeSandboxes
-from drivers.network.fake_allocations import FakeAllocations
-from drivers.network.fake_networks import FakeNetworks
-from drivers.network.fake_ports import FakePorts
-from drivers.network.host_ports import StoredHostPorts
+from drivers.network.bridge.fake import FakeNetworks
 from drivers.network.interface import Allocations
-from drivers.network.ipam import DefaultIpam
+from drivers.network.ipam.fake import FakeAllocations
+from drivers.network.ipam.pools import DefaultIpam
+from drivers.network.ipam.subnets import AddressPool
 from drivers.network.names.fake import FakeNames
-from drivers.network.subnets import AddressPool
+from drivers.network.ports.allocations import StoredHostPorts
+from drivers.network.ports.fake import FakePorts
+from drivers.network.sandbox.fake import FakeProber, FakeSandboxes
 from drivers.runtime.fake import FakeHost, FakeRuntime, Program
 from drivers.snapshots.fake import FakeRootFilesystems, FakeSnapshotter
 from drivers.snapshots.interface import Mount

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from drivers.network.bridge import BridgeNetworks
-from drivers.network.fake import FakeSandboxes
-from drivers.network.fake_networks import FakeNetworks
+from drivers.network.bridge.driver import BridgeNetworks
+from drivers.network.bridge.fake import FakeNetworks
+from drivers.network.bridge.link_names import bridge_name, port_name
 from drivers.network.firewall.interface import Firewall, NetworkRules
 from drivers.network.interface import EndpointConfig, Fault, NetworkConfig, NetworkDriver, Pool, SandboxDriver
-from drivers.network.link_names import bridge_name, port_name
-from drivers.network.sandbox import NetnsSandboxes
+from drivers.network.sandbox.fake import FakeSandboxes
+from drivers.network.sandbox.namespaces import NetnsSandboxes
 from tests.machines import Machine
 
 NETWORK, OTHER = "a" * 32, "b" * 32

@@ -19,7 +19,7 @@ from drivers.host.interface import CgroupFacts, Facts, Finding, Installed, Runti
 from drivers.host.packages import install
 from drivers.kernel.cgroup import Mode, detect
 from drivers.kernel.mount import mount, mounts, overlay_by_layer, unmount
-from drivers.network.trial import lacking, obstacles
+from drivers.network.bridge.trial import lacking, obstacles
 from drivers.runtime.choice import choose, find
 from drivers.snapshots.interface import Mount
 from resources.errors import EngineError

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from drivers.network.interface import EndpointConfig, Pool
-from drivers.network.subnets import contains, may_be_given, parsed_address, parsed_network, version
+from drivers.network.ipam.subnets import contains, may_be_given, parsed_address, parsed_network, version
 from reconcilers.container.model import UNKNOWN
 from reconcilers.container.network_model import Networking, NetworkView
 from resources.container import ContainerSpec

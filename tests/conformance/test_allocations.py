@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from controller.store.allocations import Allocations
 from controller.store.memory import MemoryStore
-from drivers.network.fake_allocations import FakeAllocations
+from drivers.network.ipam.fake import FakeAllocations
 from resources.errors import EngineError
 
 HOLDS = st.tuples(

@@ -27,11 +27,11 @@ from controller.store.interface import Store
 from controller.store.memory import MemoryStore
 from controller.store.objects import ObjectStore
 from controller.store.sqlite import SqliteStore
-from drivers.network.host_ports import StoredHostPorts
-from drivers.network.host_routes import Route
 from drivers.network.interface import Listener, Pool, PortRequest, SubnetRequest
-from drivers.network.ipam import DefaultIpam
-from drivers.network.subnets import AddressPool
+from drivers.network.ipam.host_routes import Route
+from drivers.network.ipam.pools import DefaultIpam
+from drivers.network.ipam.subnets import AddressPool
+from drivers.network.ports.allocations import StoredHostPorts
 from resources.errors import Conflict, InvalidArgument, ResourceExhausted
 from resources.ports import overlap
 from tests.unit.controller.making import made

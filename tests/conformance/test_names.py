@@ -14,7 +14,7 @@ from drivers.kernel.mount import mounts, unmount
 from drivers.network.names.client import ResolverClient
 from drivers.network.names.fake import FakeNames, FakeProxies
 from drivers.network.names.interface import Forward, MemberNames, Names, Proxies, SandboxNames
-from drivers.network.sandbox import NetnsSandboxes
+from drivers.network.sandbox.namespaces import NetnsSandboxes
 from resources.errors import Conflict, InvalidArgument
 
 ONE, TWO = "1" * 64, "2" * 64

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from drivers.network.fake_ports import FakePorts
 from drivers.network.firewall.nft import NftFirewall
 from drivers.network.interface import PortPublisher, PublishedPort
 from drivers.network.names.fake import FakeProxies
-from drivers.network.published import PublishedPorts
+from drivers.network.ports.fake import FakePorts
+from drivers.network.ports.published import PublishedPorts
 from resources.errors import Conflict, InvalidArgument
 
 ONE, TWO = "1" * 32, "2" * 32

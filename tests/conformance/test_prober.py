@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from drivers.kernel.namespaces import Namespace, run_in
-from drivers.network.fake import FakeProber, FakeSandboxes
 from drivers.network.interface import ProbeAnswer, Prober, SandboxDriver
-from drivers.network.prober import SandboxProber
-from drivers.network.sandbox import NetnsSandboxes
+from drivers.network.sandbox.fake import FakeProber, FakeSandboxes
+from drivers.network.sandbox.namespaces import NetnsSandboxes
+from drivers.network.sandbox.prober import SandboxProber
 from resources.errors import InvalidArgument
 
 ONE, TWO, PORT = "1" * 64, "2" * 64, 8080

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from drivers.kernel.mount import mounts, unmount
-from drivers.network.fake import FakeSandboxes
 from drivers.network.interface import SandboxDriver, SandboxFiles
-from drivers.network.sandbox import NetnsSandboxes
+from drivers.network.sandbox.fake import FakeSandboxes
+from drivers.network.sandbox.namespaces import NetnsSandboxes
 from resources.errors import InvalidArgument
 
 ONE, TWO = "1" * 64, "2" * 64

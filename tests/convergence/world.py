@@ -30,8 +30,8 @@ from controller.wiring import Wiring
 from controller.workqueue import WorkQueue
 from drivers.fakes import FakeDrivers, FakeMachine
 from drivers.images.interface import HealthCheck, ImageConfig
-from drivers.network.fake import FakeProber
 from drivers.network.interface import ProbeAnswer
+from drivers.network.sandbox.fake import FakeProber
 from drivers.runtime.interface import ProcessConfig, TaskState, TaskStatus
 from manifests.interface import NeedKind, Text
 from manifests.load import load

@@ -3,8 +3,8 @@
 import errno
 import socket
 
-from drivers.network.links import list_links
-from drivers.network.netlink import Netlink
+from drivers.network.netlink.links import list_links
+from drivers.network.netlink.messages import Netlink
 from resources.errors import Unavailable
 
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from drivers.network.firewall.nfnetlink import CONNTRACK, IPV4, IPV6, Nfnetlink, body, family, message, number
-from drivers.network.netlink import Request, attribute, attributes, nested, u8, u32
+from drivers.network.netlink.messages import Request, attribute, attributes, nested, u8, u32
 
 TCP, UDP = 6, 17
 _GET, _DELETE, _GET_STATISTICS = 1, 2, 5

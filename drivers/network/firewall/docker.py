@@ -32,7 +32,7 @@ from drivers.network.firewall.expressions import (
 )
 from drivers.network.firewall.messages import chains, comment_in, delete_rule, new_rule, rules
 from drivers.network.firewall.nfnetlink import IPV4, IPV6, Nfnetlink, body, number, word
-from drivers.network.netlink import Request, attributes
+from drivers.network.netlink.messages import Request, attributes
 
 TABLE, CHAIN = "filter", "DOCKER-USER"
 _FORWARD, _CHAINS, _PORTS = "FORWARD", "DOCKER", "DOCKER"

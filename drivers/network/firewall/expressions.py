@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from drivers.network.firewall.nfnetlink import IPV4, be32, be64
-from drivers.network.netlink import attribute, attributes, every_attribute, text
+from drivers.network.netlink.messages import attribute, attributes, every_attribute, text
 
 Expression = bytes
 Rule = tuple[Expression, ...]

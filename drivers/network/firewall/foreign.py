@@ -8,7 +8,7 @@ from drivers.network.firewall.expressions import DROP
 from drivers.network.firewall.layout import FORWARD
 from drivers.network.firewall.messages import chains
 from drivers.network.firewall.nfnetlink import INET, IPV4, IPV6, Nfnetlink, body, family, number, word
-from drivers.network.netlink import attributes
+from drivers.network.netlink.messages import attributes
 
 _FAMILIES = {IPV4: "ip", IPV6: "ip6", INET: "inet"}
 _COMMANDS = {"ip": "iptables", "ip6": "ip6tables"}

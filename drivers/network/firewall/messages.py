@@ -8,7 +8,7 @@ from functools import lru_cache
 from drivers.network.firewall import layout
 from drivers.network.firewall.expressions import ACCEPT, Rule, same
 from drivers.network.firewall.nfnetlink import INET, be32, body, family, message, number, word
-from drivers.network.netlink import (
+from drivers.network.netlink.messages import (
     APPEND,
     CREATE,
     Reply,

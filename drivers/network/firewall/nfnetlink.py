@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Sequence
 
-from drivers.network.netlink import Netlink, Reply, Request, attribute, attributes, messages_in
+from drivers.network.netlink.messages import Netlink, Reply, Request, attribute, attributes, messages_in
 from resources.errors import Unavailable, Unsupported
 
 NETFILTER = 12

@@ -21,7 +21,7 @@ from drivers.network.firewall.bridges import Bridges
 from drivers.network.firewall.elements import NEIGHBOUR_SETS, NETWORK_SETS, owner
 from drivers.network.firewall.messages import OWNER, PERSIST, Key, Value
 from drivers.network.firewall.nfnetlink import Changed, Nfnetlink, Refused
-from drivers.network.netlink import Reply, Request
+from drivers.network.netlink.messages import Reply, Request
 from resources.errors import Conflict, EngineError, PermissionDenied, Unavailable, Unsupported
 
 _ATTEMPTS = 20

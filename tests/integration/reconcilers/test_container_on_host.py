@@ -17,14 +17,14 @@ from drivers.images.interface import Image
 from drivers.images.store import ImageDriver
 from drivers.kernel.mount import unmount
 from drivers.logs.file import FileLogs
-from drivers.network.fake_allocations import FakeAllocations
-from drivers.network.fake_ports import FakePorts
-from drivers.network.host_ports import StoredHostPorts
-from drivers.network.ipam import DefaultIpam
+from drivers.network.ipam.fake import FakeAllocations
+from drivers.network.ipam.pools import DefaultIpam
+from drivers.network.ipam.subnets import AddressPool
 from drivers.network.names.fake import FakeNames
-from drivers.network.prober import SandboxProber
-from drivers.network.sandbox import NetnsSandboxes
-from drivers.network.subnets import AddressPool
+from drivers.network.ports.allocations import StoredHostPorts
+from drivers.network.ports.fake import FakePorts
+from drivers.network.sandbox.namespaces import NetnsSandboxes
+from drivers.network.sandbox.prober import SandboxProber
 from drivers.runtime.interface import TaskState, TaskStatus
 from drivers.runtime.oci import OciRuntime
 from drivers.runtime.seccomp import seccomp

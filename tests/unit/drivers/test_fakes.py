@@ -10,8 +10,7 @@ from drivers.copy.interface import Copier
 from drivers.fakes import FakeDrivers, FakeMachine
 from drivers.images.interface import Images
 from drivers.logs.interface import LogDriver
-from drivers.network.fake_allocations import FakeAllocations
-from drivers.network.fake_networks import FakeNetworks
+from drivers.network.bridge.fake import FakeNetworks
 from drivers.network.interface import (
     Allocations,
     HostPorts,
@@ -24,6 +23,7 @@ from drivers.network.interface import (
     PublishedPort,
     SandboxDriver,
 )
+from drivers.network.ipam.fake import FakeAllocations
 from drivers.network.names.interface import Names, SandboxNames
 from drivers.runtime.interface import Runtime, TaskStatus
 from drivers.snapshots.interface import Mount, RootFilesystems, Snapshotter

@@ -20,7 +20,7 @@ from drivers.kernel.mount import mounts, unmount
 from drivers.kernel.namespaces import Namespace, run_in
 from drivers.network.names.client import ResolverClient
 from drivers.network.names.interface import NAME_SERVER, MemberNames, SandboxNames
-from drivers.network.sandbox import NetnsSandboxes
+from drivers.network.sandbox.namespaces import NetnsSandboxes
 
 T = TypeVar("T")
 A, PTR, TXT, AAAA = 1, 12, 16, 28

@@ -6,7 +6,7 @@ from drivers.network.firewall.interface import NetworkRules
 from drivers.network.firewall.nft import NftFirewall
 from drivers.network.interface import PublishedPort, Transport
 from drivers.network.names.fake import FakeProxies
-from drivers.network.published import PublishedPorts
+from drivers.network.ports.published import PublishedPorts
 from tests.machines import TRANSPORTS, Machine, Machines
 
 PREFIX = "ld-"

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+from drivers.network.bridge.link_names import link_prefix
 from drivers.network.interface import SubnetRequest
-from drivers.network.link_names import link_prefix
 from drivers.network.names.interface import NAME_SERVER, MemberNames, SandboxNames
 from resources.errors import Conflict
 from tests.integration.drivers.network.beside import OUTSIDE, Ours, Scene, assert_from

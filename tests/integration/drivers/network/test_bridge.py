@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from drivers.network.bridge.link_names import link_prefix
 from drivers.network.firewall.interface import NetworkRules
 from drivers.network.firewall.nft import NftFirewall
 from drivers.network.interface import EndpointState
-from drivers.network.link_names import link_prefix
 from resources.errors import Unavailable
 from tests.machines import Machine, Machines
 from tests.networks import BACK, FRONT, NETWORK, ONE, THREE, TWO, BridgeRig, attached, endpoint, ip, link, wait_for

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from drivers.network.bridge import BridgeNetworks
+from drivers.network.bridge.driver import BridgeNetworks
+from drivers.network.bridge.link_names import network_alias
 from drivers.network.interface import EndpointState, Pool
-from drivers.network.link_names import network_alias
-from drivers.network.netlink import Answer, Netlink
+from drivers.network.netlink.messages import Answer, Netlink
 from resources.errors import Conflict
 from tests.machines import Machine, Machines
 from tests.networks import BACK, FRONT, NETWORK, ONE, OTHER, TWO, BridgeRig, attached, endpoint, ip, link, wait_for

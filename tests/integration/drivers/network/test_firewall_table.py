@@ -12,7 +12,7 @@ import pytest
 from drivers.network.firewall.interface import NetworkRules
 from drivers.network.firewall.nft import NftFirewall
 from drivers.network.interface import PublishedPort
-from drivers.network.netlink import Reply, Request
+from drivers.network.netlink.messages import Reply, Request
 from resources.errors import Conflict, InvalidArgument, PermissionDenied
 from tests.engines import CHECKOUT
 from tests.machines import Machine, Machines

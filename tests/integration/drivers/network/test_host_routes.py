@@ -8,10 +8,10 @@ import pytest
 from controller.store.allocations import Allocations
 from controller.store.memory import MemoryStore
 from drivers.kernel.namespaces import Namespace, run_in_new
-from drivers.network.host_routes import Route, host_routes
 from drivers.network.interface import Pool, SubnetRequest
-from drivers.network.ipam import DefaultIpam
-from drivers.network.subnets import AddressPool
+from drivers.network.ipam.host_routes import Route, host_routes
+from drivers.network.ipam.pools import DefaultIpam
+from drivers.network.ipam.subnets import AddressPool
 from resources.errors import Conflict
 
 pytestmark = pytest.mark.host

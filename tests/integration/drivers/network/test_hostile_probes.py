@@ -12,8 +12,8 @@ import pytest
 from drivers.kernel.mount import unmount
 from drivers.kernel.namespaces import Namespace, run_in
 from drivers.network.interface import ProbeAnswer
-from drivers.network.prober import SandboxProber
-from drivers.network.sandbox import NetnsSandboxes
+from drivers.network.sandbox.namespaces import NetnsSandboxes
+from drivers.network.sandbox.prober import SandboxProber
 
 pytestmark = pytest.mark.host
 ONE, PORT = "c" * 64, 8080

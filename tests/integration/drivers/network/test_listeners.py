@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from drivers.kernel.namespaces import Namespace, run_in_new
-from drivers.network import listeners
 from drivers.network.interface import Listener, SocketOwner
-from drivers.network.loopback import raise_loopback
-from drivers.network.netlink import Netlink, Request
+from drivers.network.netlink.messages import Netlink, Request
+from drivers.network.ports import listeners
+from drivers.network.sandbox.loopback import raise_loopback
 from resources.errors import NotFound
 
 pytestmark = pytest.mark.host

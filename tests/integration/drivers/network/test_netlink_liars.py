@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from drivers.network.links import get_link, read_link
-from drivers.network.netlink import Netlink
+from drivers.network.netlink.links import get_link, read_link
+from drivers.network.netlink.messages import Netlink
 
 pytestmark = pytest.mark.host
 

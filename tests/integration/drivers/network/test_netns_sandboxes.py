@@ -11,7 +11,7 @@ import pytest
 
 from drivers.kernel.mount import unmount
 from drivers.network.interface import SandboxFiles
-from drivers.network.sandbox import NetnsSandboxes
+from drivers.network.sandbox.namespaces import NetnsSandboxes
 from tests.tasks import until
 
 pytestmark = pytest.mark.host

@@ -7,7 +7,7 @@ import pytest
 
 from drivers.network.interface import PublishedPort
 from drivers.network.names.client import ResolverClient
-from drivers.network.published import PublishedPorts
+from drivers.network.ports.published import PublishedPorts
 from tests.integration.drivers.network.site import Site
 from tests.machines import TRANSPORTS, Answer, Machines
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from drivers.kernel.namespaces import Namespace, run_in_new
-from drivers.network import trial
-from drivers.network.link_names import link_prefix
+from drivers.network.bridge import trial
+from drivers.network.bridge.link_names import link_prefix
 
 pytestmark = pytest.mark.host
 
-TRY = "from drivers.network.trial import lacking; print(dict(lacking()))"
+TRY = "from drivers.network.bridge.trial import lacking; print(dict(lacking()))"
 
 
 def inside(work: Callable[[], None]) -> None:

@@ -8,12 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.network import settings
-from drivers.network.bridge_link import BridgeLink, bridge_faults, mend_bridge
-from drivers.network.endpoints import Endpoint, Interface, interface_faults, mend_interface
-from drivers.network.forwarding import enable_forwarding, forwarded_families
-from drivers.network.interface import Fault
-from drivers.network.link_names import (
+from drivers.network.bridge.endpoints import Endpoint, Interface, interface_faults, mend_interface
+from drivers.network.bridge.forwarding import enable_forwarding, forwarded_families
+from drivers.network.bridge.link import BridgeLink, bridge_faults, mend_bridge
+from drivers.network.bridge.link_names import (
     bridge_name,
     endpoint_alias,
     link_mac,
@@ -22,10 +20,12 @@ from drivers.network.link_names import (
     network_of_alias,
     port_name,
 )
-from drivers.network.links import Link, Port
-from drivers.network.netlink import Answer, Netlink, Request
-from drivers.network.records import NetworkRecord, NetworkRecords
-from drivers.network.routes import (
+from drivers.network.bridge.records import NetworkRecord, NetworkRecords
+from drivers.network.interface import Fault
+from drivers.network.netlink import settings
+from drivers.network.netlink.links import Link, Port
+from drivers.network.netlink.messages import Answer, Netlink, Request
+from drivers.network.netlink.routes import (
     Address,
     DefaultRoute,
     add_address,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from drivers.network.etcfiles import HostFiles, contents
 from drivers.network.interface import SandboxFiles
+from drivers.network.sandbox.etcfiles import HostFiles, contents
 
 
 @pytest.fixture

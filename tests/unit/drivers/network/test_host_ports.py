@@ -9,9 +9,9 @@ import pytest
 from controller.store.allocations import Allocations
 from controller.store.memory import MemoryStore
 from controller.store.sqlite import SqliteStore
-from drivers.network.host_ports import StoredHostPorts
 from drivers.network.interface import Listener, PortRequest, SocketOwner
-from drivers.network.listeners import ports_of
+from drivers.network.ports.allocations import StoredHostPorts
+from drivers.network.ports.listeners import ports_of
 from resources.errors import Conflict, InvalidArgument, ResourceExhausted
 
 FREE = range(50000, 50004)

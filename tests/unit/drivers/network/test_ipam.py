@@ -13,10 +13,10 @@ import pytest
 from controller.store.allocations import Allocations
 from controller.store.memory import MemoryStore
 from controller.store.sqlite import SqliteStore
-from drivers.network.host_routes import Route
 from drivers.network.interface import Pool, SubnetRequest
-from drivers.network.ipam import DefaultIpam
-from drivers.network.subnets import AddressPool
+from drivers.network.ipam.host_routes import Route
+from drivers.network.ipam.pools import DefaultIpam
+from drivers.network.ipam.subnets import AddressPool
 from resources.errors import Conflict, InvalidArgument, ResourceExhausted
 
 ONE, TWO = "1" * 32, "2" * 32

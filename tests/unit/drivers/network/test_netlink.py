@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.network import netlink
-from drivers.network.links import find_links, get_link, read_link
-from drivers.network.netlink import (
+from drivers.network.netlink import messages as netlink
+from drivers.network.netlink.links import find_links, get_link, read_link
+from drivers.network.netlink.messages import (
     Answer,
     Netlink,
     Reply,
@@ -26,7 +26,7 @@ from drivers.network.netlink import (
     u8,
     u32,
 )
-from drivers.network.routes import addresses_of, default_routes
+from drivers.network.netlink.routes import addresses_of, default_routes
 from resources.errors import (
     AlreadyExists,
     EngineError,

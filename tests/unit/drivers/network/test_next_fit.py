@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.network.next_fit import NextFit, Searches
+from drivers.network.ipam.next_fit import NextFit, Searches
 
 NUMBERS = range(10, 20)
 

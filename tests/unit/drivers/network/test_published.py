@@ -7,7 +7,7 @@ import pytest
 from drivers.network.interface import PublishedPort
 from drivers.network.names.fake import FakeProxies
 from drivers.network.names.interface import Forward
-from drivers.network.published import PublishedPorts
+from drivers.network.ports.published import PublishedPorts
 from resources.errors import Conflict, Unavailable
 
 WEB = "1" * 32

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.network import subnets
 from drivers.network.interface import Pool, SubnetRequest
-from drivers.network.subnets import AddressPool
+from drivers.network.ipam import subnets
+from drivers.network.ipam.subnets import AddressPool
 from resources.errors import InvalidArgument
 
 FOUR = st.builds(

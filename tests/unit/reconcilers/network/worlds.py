@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from drivers.network.fake import FakeSandboxes
-from drivers.network.fake_allocations import FakeAllocations
-from drivers.network.fake_networks import FakeNetworks
-from drivers.network.ipam import DefaultIpam
-from drivers.network.subnets import AddressPool
+from drivers.network.bridge.fake import FakeNetworks
+from drivers.network.ipam.fake import FakeAllocations
+from drivers.network.ipam.pools import DefaultIpam
+from drivers.network.ipam.subnets import AddressPool
+from drivers.network.sandbox.fake import FakeSandboxes
 from reconcilers.network.reconciler import NetworkReconciler
 from resources.kinds import Kind
 from resources.object import Object

@@ -23,7 +23,7 @@ from drivers.network.firewall.expressions import (
 )
 from drivers.network.firewall.messages import GET_CHAIN, new_rule
 from drivers.network.firewall.nfnetlink import IPV4, Nfnetlink, message
-from drivers.network.netlink import Reply, Request, text
+from drivers.network.netlink.messages import Reply, Request, text
 from resources.errors import Unavailable
 
 OUT, COME = link(OIFNAME, "mine"), link(IIFNAME, "mine")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from drivers.network.firewall import expressions, layout
 from drivers.network.firewall.expressions import Rule, same, shown
 from drivers.network.firewall.messages import comment_in, everything, whole_chains, whole_rules, whole_sets
-from drivers.network.netlink import Reply, attribute
+from drivers.network.netlink.messages import Reply, attribute
 from resources.errors import Unavailable
 
 CHAINS = layout.chains("ld-")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from drivers.network.netlink import Netlink, Request, attributes
+from drivers.network.netlink.messages import Netlink, Request, attributes
 
 _GET_LINK, _GET_ROUTE = 18, 26
 _LINK = struct.Struct("=BxHiII")

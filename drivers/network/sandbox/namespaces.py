@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from drivers.kernel.mount import mount, unmount
 from drivers.kernel.namespaces import Namespace, run_in, run_in_new
-from drivers.network.etcfiles import NAMES, HostFiles, contents
 from drivers.network.interface import Sandbox, SandboxFiles
-from drivers.network.loopback import loopback_is_up, raise_loopback
+from drivers.network.sandbox.etcfiles import NAMES, HostFiles, contents
+from drivers.network.sandbox.loopback import loopback_is_up, raise_loopback
 from drivers.snapshots.interface import Mount
 from resources.errors import EngineError, FailedPrecondition, InvalidArgument, ResourceExhausted
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import cache
 from typing import NamedTuple, Self
 
-from drivers.network import listeners as sockets
 from drivers.network.interface import Allocations, Listener, PortRequest, SocketOwner
-from drivers.network.lost_races import LostRaces
-from drivers.network.next_fit import Searches
+from drivers.network.ipam.lost_races import LostRaces
+from drivers.network.ipam.next_fit import Searches
+from drivers.network.ports import listeners as sockets
 from resources.errors import Conflict, InvalidArgument, ResourceExhausted
 from resources.ports import canonical, overlap
 

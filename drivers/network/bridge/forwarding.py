@@ -3,7 +3,7 @@ since others may have come to rely on it.
 """
 
 from drivers.network.interface import NetworkConfig
-from drivers.network.settings import ipv6_setting, links_with_ipv6_settings, read_setting, write_setting
+from drivers.network.netlink.settings import ipv6_setting, links_with_ipv6_settings, read_setting, write_setting
 from resources.errors import Unsupported
 
 _SETTINGS = {"ipv4": "ipv4/ip_forward", "ipv6": "ipv6/conf/all/forwarding"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from drivers.network.arguments import has_ipv6
 from drivers.network.interface import Fault
-from drivers.network.links import (
+from drivers.network.netlink.links import (
     IPV4_SETTINGS,
     IPV6_SETTINGS,
     Link,
@@ -15,9 +15,9 @@ from drivers.network.links import (
     get_link,
     read_link,
 )
-from drivers.network.netlink import Netlink
-from drivers.network.routes import SETTLED, Address, address_changes, addresses_of, ours_of
-from drivers.network.settings import ipv6_setting, write_setting
+from drivers.network.netlink.messages import Netlink
+from drivers.network.netlink.routes import SETTLED, Address, address_changes, addresses_of, ours_of
+from drivers.network.netlink.settings import ipv6_setting, write_setting
 from resources.errors import Unsupported
 
 _MAX_MTU = 65535

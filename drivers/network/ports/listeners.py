@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from drivers.network.interface import Listener, SocketOwner, Transport
-from drivers.network.netlink import Netlink, Request, attributes
+from drivers.network.netlink.messages import Netlink, Request, attributes
 from resources.errors import NotFound, Unsupported
 
 _SOCK_DIAG = 4

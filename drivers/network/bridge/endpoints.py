@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from drivers.network.arguments import has_ipv6
 from drivers.network.interface import EndpointConfig, Fault
-from drivers.network.links import (
+from drivers.network.netlink.links import (
     IPV4_SETTINGS,
     IPV6_SETTINGS,
     Link,
@@ -18,8 +18,8 @@ from drivers.network.links import (
     get_link,
     read_link,
 )
-from drivers.network.netlink import Netlink
-from drivers.network.routes import (
+from drivers.network.netlink.messages import Netlink
+from drivers.network.netlink.routes import (
     SETTLED,
     Address,
     DefaultRoute,
@@ -29,7 +29,7 @@ from drivers.network.routes import (
     ours_of,
     route_changes,
 )
-from drivers.network.settings import ipv6_setting, write_setting
+from drivers.network.netlink.settings import ipv6_setting, write_setting
 from resources.errors import Conflict, Unsupported
 
 _PORT_SETTINGS = {"accept_ra": 0, "disable_ipv6": 1}

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from drivers.network.netlink import (
+from drivers.network.netlink.messages import (
     CREATE,
     EXCLUSIVE,
     Netlink,

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from drivers.network.etcfiles import NAMES, HostFiles, contents
 from drivers.network.interface import ProbeAnswer, Sandbox, SandboxDriver, SandboxFiles
-from drivers.network.prober import checked_port, http_request, http_verdict
+from drivers.network.sandbox.etcfiles import NAMES, HostFiles, contents
+from drivers.network.sandbox.prober import checked_port, http_request, http_verdict
 from resources.errors import InvalidArgument
 
 _HOST = HostFiles(Path("/nonexistent"), Path("/nonexistent"), Path("/nonexistent"))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from drivers.network.firewall.elements import checked_id
 from drivers.network.interface import PublishedPort
-from drivers.network.published import checked_ports, claims, text
+from drivers.network.ports.published import checked_ports, claims, text
 from resources.errors import Conflict
 
 

@@ -7,12 +7,12 @@ at what is taken: both can be lost, and are read from the store again.
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from drivers.network import subnets
-from drivers.network.host_routes import Route
 from drivers.network.interface import Allocations, Pool, SubnetRequest
-from drivers.network.lost_races import LostRaces
-from drivers.network.next_fit import Searches
-from drivers.network.subnets import AddressPool, Network, parsed_address, parsed_network
+from drivers.network.ipam import subnets
+from drivers.network.ipam.host_routes import Route
+from drivers.network.ipam.lost_races import LostRaces
+from drivers.network.ipam.next_fit import Searches
+from drivers.network.ipam.subnets import AddressPool, Network, parsed_address, parsed_network
 from resources.errors import Conflict, InvalidArgument, ResourceExhausted
 
 _SUBNETS = "subnet"

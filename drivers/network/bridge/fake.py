@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from drivers.network.arguments import check_network, checked_endpoint, checked_network_id, checked_sandbox_id
-from drivers.network.fake import FakeSandboxes
 from drivers.network.interface import EndpointConfig, EndpointState, Fault, NetworkConfig, NetworkState
+from drivers.network.sandbox.fake import FakeSandboxes
 from drivers.snapshots.fake import Breakable
 from resources.errors import Conflict, FailedPrecondition
 

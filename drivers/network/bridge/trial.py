@@ -4,14 +4,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from drivers.kernel.namespaces import Namespace, run_in_new
+from drivers.network.bridge.forwarding import enable_forwarding
+from drivers.network.bridge.link_names import link_mac, link_prefix
 from drivers.network.firewall import docker, foreign
 from drivers.network.firewall.interface import NetworkRules
 from drivers.network.firewall.nfnetlink import Nfnetlink
 from drivers.network.firewall.nft import NftFirewall
-from drivers.network.forwarding import enable_forwarding
-from drivers.network.link_names import link_mac, link_prefix
-from drivers.network.links import create_bridge, create_pair, get_link, read_link
-from drivers.network.netlink import Netlink
+from drivers.network.netlink.links import create_bridge, create_pair, get_link, read_link
+from drivers.network.netlink.messages import Netlink
 from resources.errors import EngineError
 
 _INSTANCE, _NETWORK = "lading-trial", "0" * 32

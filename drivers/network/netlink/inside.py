@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from drivers.kernel.namespaces import Namespace, run_in
-from drivers.network.netlink import Netlink
+from drivers.network.netlink.messages import Netlink
 from resources.errors import FailedPrecondition
 
 T = TypeVar("T")

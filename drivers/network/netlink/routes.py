@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from drivers.network.netlink import CREATE, Netlink, Request, attribute, attributes, fixed, number, u8, u32
+from drivers.network.netlink.messages import CREATE, Netlink, Request, attribute, attributes, fixed, number, u8, u32
 from resources.errors import NotFound
 
 OURS = 0x4C

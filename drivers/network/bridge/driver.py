@@ -17,8 +17,7 @@ from drivers.network.arguments import (
     has_ipv6,
     shown,
 )
-from drivers.network.bridge_link import BridgeLink, bridge_faults, make_bridge, mend_bridge
-from drivers.network.endpoints import (
+from drivers.network.bridge.endpoints import (
     Endpoint,
     Interface,
     interface_faults,
@@ -28,11 +27,9 @@ from drivers.network.endpoints import (
     mend_port,
     port_faults,
 )
-from drivers.network.firewall.interface import Firewall, NetworkRules
-from drivers.network.forwarding import enable_forwarding, enabled_families, forwarded_families
-from drivers.network.inside import opened, run_inside
-from drivers.network.interface import EndpointConfig, EndpointState, Fault, NetworkConfig, NetworkState
-from drivers.network.link_names import (
+from drivers.network.bridge.forwarding import enable_forwarding, enabled_families, forwarded_families
+from drivers.network.bridge.link import BridgeLink, bridge_faults, make_bridge, mend_bridge
+from drivers.network.bridge.link_names import (
     bridge_name,
     endpoint_alias,
     link_mac,
@@ -40,11 +37,14 @@ from drivers.network.link_names import (
     network_of_alias,
     port_name,
 )
-from drivers.network.links import Link, Port, change_port, delete_link, find_links, get_link, list_links
-from drivers.network.netlink import Netlink
-from drivers.network.records import NetworkRecord, NetworkRecords
-from drivers.network.routes import LIMIT, addresses_of
-from drivers.network.uplink import uplink_mtu
+from drivers.network.bridge.records import NetworkRecord, NetworkRecords
+from drivers.network.bridge.uplink import uplink_mtu
+from drivers.network.firewall.interface import Firewall, NetworkRules
+from drivers.network.interface import EndpointConfig, EndpointState, Fault, NetworkConfig, NetworkState
+from drivers.network.netlink.inside import opened, run_inside
+from drivers.network.netlink.links import Link, Port, change_port, delete_link, find_links, get_link, list_links
+from drivers.network.netlink.messages import Netlink
+from drivers.network.netlink.routes import LIMIT, addresses_of
 from resources.errors import Conflict, EngineError, FailedPrecondition
 
 _USUAL_MTU, _MIN_MTU_IPV6 = 1500, 1280
