@@ -83,7 +83,7 @@ def manifest(folder: Path, containers: int) -> Path:
     ]
     documents += [
         f"apiVersion: lading/v1\nkind: Container\nmetadata: {{name: sleeper-{number}}}\n"
-        "spec:\n  image: {name: busybox}\n  command: [sleep, infinity]\n  networks: [none]\n"
+        "spec:\n  image: {name: busybox}\n  command: [sleep, infinity]\n"
         # A first process ignores what it does not handle: a polite signal would only measure the time limit.
         "  stop: {signal: SIGKILL}\n"
         for number in range(containers)

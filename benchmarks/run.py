@@ -20,7 +20,7 @@ TEXT = """# Benchmarks
 
 Measured by `script/bench` through the `lading` command, as a user runs it, against an engine with roots of its own.
 Each figure is the median of so many runs, with the least and the most; everything that a command prints or waits for is in
-its time. The containers are busybox, without a network, and are waited for until they run, or are gone.
+its time. The containers are busybox on one bridge network, and are waited for until they run, or are gone.
 
 {machine}.
 

@@ -11,9 +11,10 @@ from datetime import datetime
 from controller.consistency import PRUNED, inconsistencies
 from controller.effective import Effective, Means, Reading, effective
 from controller.fields import managed, written_fields
+from controller.host import Host
 from controller.implied import Implied, implied
 from controller.interface import ApplyOptions, Submission
-from controller.network_rules import Taken, network_problems
+from controller.network_rules import network_problems
 from controller.store.snapshot import Snapshot
 from manifests.interface import Located
 from manifests.problems import Position, Problem, in_order
@@ -75,7 +76,7 @@ def admit(
     seal: Callable[[bytes], Sealed],
     digest: Callable[[bytes], str],
     generate: Callable[[int], str],
-    taken: Taken = lambda _: None,
+    host: Host | None = None,
 ) -> Admission:
     means = Means(now, new_uid, seal, digest, generate)
     problems: list[Problem] = []
@@ -113,7 +114,7 @@ def admit(
     gone = [item.ref for item in admission.deleted if not item.metadata.implied]
     after = admission.over(snapshot)
     problems += inconsistencies(located, after, gone)
-    problems += network_problems(located, snapshot, after, taken)
+    problems += network_problems(located, snapshot, after, host or Host())
     return _judged(admission, problems, located, found)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from controller.interface import Backend
-from controller.network_rules import address_flaws
+from controller.list_changes import NETWORKS
 from manifests.decode import in_words
 from resources import paths
 from resources.container import ContainerSpec
@@ -18,6 +18,7 @@ from resources.object import Object
 IMPLIED = ("bridge",)
 """Networks that need not be declared."""
 _ALONE = ("host", "none")
+_UNSAID = ContainerSpec.model_fields["networks"].default
 Attachment = Mapping[str, Any]
 """As a manifest writes it."""
 
@@ -36,15 +37,7 @@ def connect(
         added: Sequence[Attachment] = () if known else ({"name": network},)
         return [{**one, **said} if one.get("name") == network else one for one in (*networks, *added)]
 
-    edit = _edit(container, changed)
-
-    def checked(item: Object) -> Object:
-        edited = edit(item)
-        if ipv4 or ipv6:
-            _check_addresses(backend, edited, network)
-        return edited
-
-    return backend.edit(container, checked, manager=manager, reason="Connected")
+    return backend.edit(container, _edit(container, changed), manager=manager, reason="Connected")
 
 
 def disconnect(backend: Backend, container: Ref, network: str, *, manager: str) -> Object:
@@ -71,16 +64,6 @@ def _check(backend: Backend, container: Ref, network: str) -> None:
         raise FailedPrecondition(f"{ref} is being deleted")
 
 
-def _check_addresses(backend: Backend, edited: Object, network: str) -> None:
-    """As of a manifest that says them. Raises: FailedPrecondition."""
-    namespace = edited.metadata.namespace
-    found = backend.objects.find(Ref(kind=Kind.NETWORK, namespace=namespace, name=network))
-    subnets = found.effective.subnets if found is not None else ()
-    others = backend.objects.list(Kind.CONTAINER, namespace)
-    for flaw in address_flaws(edited, network, subnets, others):
-        raise FailedPrecondition(flaw)
-
-
 def _edit(container: Ref, change: Callable[[Sequence[Attachment]], list[Attachment]]) -> Callable[[Object], Object]:
     def edited(item: Object) -> Object:
         spec, effective = item.spec.written(), item.effective.full()
@@ -90,10 +73,26 @@ def _edit(container: Ref, change: Callable[[Sequence[Attachment]], list[Attachme
             raise FailedPrecondition(
                 f"{container} has no networks of its own: it is on {what}", hint="its manifest can say otherwise"
             )
-        networks = change(effective["networks"])
-        return item.model_copy(update={"spec": _with(spec, networks), "effective": _with(effective, networks)})
+        networks = change(_written(item))
+        made = {"effective": _with(effective, networks), "spec": _with(spec, networks)}
+        if made["effective"].networks == _UNSAID and not _said(item):
+            spec.pop("networks", None)
+            made["spec"] = ContainerSpec.parse(spec)
+        return item.model_copy(update=made)
 
     return edited
+
+
+def _written(item: Object) -> Sequence[Attachment]:
+    """Without the defaults of what its manifest does not say, so that who leaves again is as it was written."""
+    if "networks" in item.spec.model_fields_set:
+        return [one.written() for one in item.spec.networks]
+    return [one.model_dump(mode="json", exclude_defaults=True) for one in item.effective.networks]
+
+
+def _said(item: Object) -> bool:
+    """Whether a manifest says its networks."""
+    return any(NETWORKS in manager.fields for manager in item.metadata.field_managers)
 
 
 def _with(spec: Mapping[str, Any], networks: list[Attachment]) -> ContainerSpec:

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from controller import graph
+from controller.address_rules import edit_flaws
 from controller.admission import Admission, admit
 from controller.engine import Engine, marked_for_deletion
 from controller.events import EventStore
+from controller.host import Host
 from controller.image_interface import ImageOperations
 from controller.implied import implied
 from controller.interface import Applied, ApplyOptions, Operations, Retained, Submission
-from controller.network_rules import Taken
 from controller.plan import Look, Plan, fold
 from controller.revisions import ApplyRecord
 from controller.seal import HostKey, generate
@@ -52,7 +53,7 @@ class EngineBackend:
         images: ImageOperations,
         key: HostKey,
         runtime: Callable[[], RuntimeInfo],
-        listening: Callable[[], Taken],
+        host: Callable[[], Host],
         stopping: threading.Event,
         new_uid: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
@@ -66,7 +67,7 @@ class EngineBackend:
         self.images = images
         self.key = key
         self._runtime = runtime
-        self._listening = listening
+        self._host = host
         self._stopping = stopping
         self._new_uid = new_uid
 
@@ -134,7 +135,10 @@ class EngineBackend:
         def checked(found: Object) -> Object:
             if found.deleting:
                 raise FailedPrecondition(f"{ref} is being deleted")
-            return change(found)
+            made = change(found)
+            for flaw in edit_flaws(found, made, self.objects.snapshot(), self._host()):
+                raise FailedPrecondition(flaw)
+            return made
 
         edited = self.objects.edit(item.key, checked, beside=self._implied)
         self.events.emit(item.key, reason, f"by {manager}")
@@ -217,7 +221,7 @@ class EngineBackend:
             seal=self.key.seal,
             digest=self.key.digest,
             generate=generate,
-            taken=self._listening(),
+            host=self._host(),
         )
 
     def _look(self, after: Snapshot) -> Look:

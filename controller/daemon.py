@@ -19,7 +19,7 @@ import structlog
 
 from controller.backend import EngineBackend
 from controller.cli.server import CommandServer
-from controller.engine_lock import EngineLock
+from controller.engine_lock import EngineLock, Held
 from controller.settings import Settings
 from controller.sources import log_growth, resync, store_changes, task_exits
 from controller.wiring import Wiring, wire
@@ -29,6 +29,8 @@ from resources.version import VERSION
 if TYPE_CHECKING:
     from controller.api.server import ApiServer
 
+ANOTHER = 75
+"""What `serve` returns where another engine has the root."""
 _DOOR_SECONDS = 5.0
 """How often to look whether the sockets are still where clients look for them."""
 
@@ -63,8 +65,13 @@ class Daemon:
         self._source("resync", lambda: resync.run(self._resync, self.settings.resync_seconds, self.stopping))
         self._source("sweep", lambda: wiring.sweep())
 
+    def leaving(self) -> None:
+        """An engine that is started from now on waits for this one to end."""
+        self._lock.leaving()
+
     def stop(self) -> None:
         self.stopping.set()
+        self.leaving()
         self._wiring.close()
         for thread in self._threads:
             thread.join(5)
@@ -112,7 +119,7 @@ def serve(settings: Settings) -> int:
         daemon = Daemon(settings)
     except EngineError as error:
         print(f"lading: {error}", file=sys.stderr)  # noqa: T201
-        return 1
+        return ANOTHER if isinstance(error, Held) else 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stopping.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -134,6 +141,7 @@ def serve(settings: Settings) -> int:
             api = ApiServer(settings.run_root, daemon.backend)
             _start(api)
     log.info("ending; containers go on")
+    daemon.leaving()
     api.stop()
     server.stop()
     daemon.stop()

@@ -14,9 +14,11 @@ from typing import Any, Protocol, runtime_checkable
 import structlog
 
 from controller import graph
-from controller.conditions import described, kept_times, with_failure
+from controller.conditions import kept_times, with_failure
+from controller.failures import Failures
 from controller.implied import as_used
 from controller.store.objects import ObjectStore
+from controller.unseen import unseen_changes
 from controller.workqueue import WorkQueue
 from reconcilers.interface import ChangeKind, Context, Diff, Events, Reconciler
 from resources.errors import Conflict, EngineError, NotFound
@@ -26,6 +28,8 @@ from resources.object import Object
 
 _ROUNDS = 16
 """Of observing and acting in one pass; a key that wants more goes to the end of the queue."""
+_MOMENT = 0.05
+"""Seconds until a key whose turn has not come is looked at, if nothing wakes it before."""
 SLOW_ACT = 0.25
 """Seconds an act may hold a worker."""
 
@@ -75,6 +79,9 @@ class Engine:
         self._statuses: dict[Key, Status] = {}
         self._outcomes: dict[Key, Outcome] = {}
         self._drift: dict[Key, frozenset[str]] = {}
+        self._failures = Failures(events)
+        self._given = 0
+        """How often something was given back that others may wait for."""
         self._users = graph.Users()
         self._threads = [threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(workers)]
 
@@ -168,7 +175,10 @@ class Engine:
     def _reconcile(self, key: Key) -> None:
         reconciler = self.reconcilers[key.kind]
         failure: Exception | None = None
+        if self._too_early(key):
+            return
         for _ in range(_ROUNDS):
+            given = self._given
             desired = self._desired(key)
             standing = self.standing(desired)
             context = self.context(desired)
@@ -188,9 +198,26 @@ class Engine:
             self.queue.add(key)
         if desired is None:
             self._forget(key)
+            if failure is None:
+                self._failures.forget(key)
+            else:
+                self._failures.tell(key, failure)
             return
         outcome = Outcome(desired.metadata.resource_version, diff.waiting, str(failure or ""), standing)
         self._end(desired, diff, outcome, reconciler.status(desired, observed, context), failure)
+        if outcome.waiting and given != self._given:  # by somebody who could not know yet that it waits
+            self.queue.add(key)
+
+    def _too_early(self, key: Key) -> bool:
+        item = self.objects.get(key)
+        if item is None or item.deleting:
+            return False
+        unseen = unseen_changes(item, graph.targets(item, self.objects), self.status, self.outcome)
+        for other in unseen:
+            self.queue.add(other)
+        if unseen:
+            self.queue.add_after(key, _MOMENT)
+        return bool(unseen)
 
     def _desired(self, key: Key) -> Object | None:
         """What is desired. An implied object stays and goes with its users: no write at all may come between looking for
@@ -221,6 +248,8 @@ class Engine:
             took = (self._now() - begun).total_seconds()
             if took > self.slowest_act[1]:
                 self.slowest_act = (type(action).__name__, took)
+            if getattr(action, "wakes", False):
+                self._wake_waiting(key)
             if not getattr(action, "quiet", False):
                 self.events.emit(key, type(action).__name__, action.describe())
         return None
@@ -241,9 +270,6 @@ class Engine:
         """The one retry switch: what can never work as asked waits for a new generation, or for the next resync."""
         if retryable(failure):
             self.queue.add_backoff(key)
-        outcome = self.outcome(key)
-        if outcome is None or outcome.error != str(failure):
-            self.events.emit(key, "Failed", described(failure)[1])
         if not expected(failure):
             self._log.error("an error that should have been an EngineError", key=str(key), exc_info=failure)
 
@@ -252,11 +278,22 @@ class Engine:
         self._retry(key, error)
         try:
             item = self.objects.get(key)
-            if item is not None:
-                report = with_failure(self.status(key) or Status(), error, self._now())
+            if item is None:
+                self._failures.tell(key, error)
+            else:
+                report = with_failure(self._seen(item), error, self._now())
+                report = report.model_copy(
+                    update={"observed_generation": (self.status(key) or Status()).observed_generation}
+                )
                 self._report(item, report, Outcome(item.metadata.resource_version, "", str(error)))
         except Exception as second:
             self._log.error("the status cannot be written", key=str(key), exc_info=second)
+
+    def _seen(self, item: Object) -> Status:
+        """What was reported last, under the name of what was tried to look at now."""
+        update: dict[str, Any] = {"observed_generation": item.metadata.generation}
+        update |= {"phase": "Deleting"} if item.deleting else {}
+        return (self.status(item.key) or Status()).model_copy(update=update)
 
     def _report(self, item: Object, status: Status, outcome: Outcome) -> None:
         key = item.key
@@ -268,6 +305,7 @@ class Engine:
             self._outcomes[key] = outcome
         if _news(before) != _news(report):
             self._wake_users(item)
+        self._failures.note(key, before, report, again=bool(outcome.error))
         if report.ready and not (before and before.ready and before.observed_generation == report.observed_generation):
             self.on_rest(item)
 
@@ -279,8 +317,10 @@ class Engine:
             return
         self.events.emit(item.key, "Deleted", f"{item.ref} is gone")
         self._forget(item.key)
+        self._failures.forget(item.key)
         self.on_rest(item)
         self._wake_related(item)
+        self._wake_waiting(item.key)
 
     def _auto_remove(self, item: Object, report: Status) -> None:
         ended = item.kind is Kind.CONTAINER and item.effective.auto_remove
@@ -301,6 +341,19 @@ class Engine:
         for target in graph.targets(item, self.objects).values():
             if target is not None and target.deleting:
                 self.queue.add(target.key)
+
+    def _wake_waiting(self, key: Key) -> None:
+        """It has given back what others may wait for (a subnet, an address, a port), or is mended, which its users go by."""
+        with self._lock:
+            self._given += 1
+            found = [other for other, outcome in self._outcomes.items() if outcome.waiting or outcome.error]
+            waiting = [other for other in found if self._statuses[other].phase != "Deleting"]
+        item = self.objects.get(key)
+        used = _there(graph.targets(item, self.objects)).values() if item is not None else ()
+        users = self._users.of(item.ref) if item is not None else ()
+        for other in (*waiting, *users, *(target.key for target in used)):
+            if other != key:
+                self.queue.add(other)
 
     def _wake_unused(self, refs: Iterable[Ref]) -> None:
         """What is implied goes with its last user."""

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 from controller import graph
 from controller.content_changes import content_changes
 from controller.fields import covers, differences
+from controller.list_changes import NETWORKS, PORTS, as_written, network_changes, port_changes
 from controller.store.snapshot import Snapshot
 from manifests.problems import Position
 from reconcilers.interface import ChangeKind, Diff, FieldChange
 from resources.errors import InvalidArgument
-from resources.kinds import DEFAULTS_VERSION
+from resources.kinds import DEFAULTS_VERSION, Kind
 from resources.meta import Ref
 from resources.object import Object
 
@@ -133,7 +134,7 @@ def _verb(item: Object) -> Verb:
 
 
 def _change(item: Object, before: Object | None, verb: Verb, diff: Diff[Any], position: str) -> Change:
-    fields = list(diff.changes)
+    fields = [told for change in diff.changes for told in _as_written(item, change)]
     note = ""
     if before is not None:
         fields += _unreported(before, item, diff.changes)
@@ -169,13 +170,26 @@ def _stored_differences(before: Object, item: Object) -> Iterator[tuple[str, Any
     yield from differences(old.annotations, new.annotations, "metadata.annotations")
     yield from differences(old.owner, new.owner, "metadata.owner")
     yield from differences(old.implied, new.implied, "metadata.implied")
-    yield from content_changes(before, item)
+    yield from _spec_differences(before, item)
     for path in sorted({*before.inputs, *item.inputs}):
         was, will = before.inputs.get(path), item.inputs.get(path)
         if was != will:
             yield path, was and was.digest, will and will.digest
     if before.suspension is not None and item.suspension is None:
         yield "suspension", f"{before.suspension.state} by {before.suspension.by}", None
+
+
+def _spec_differences(before: Object, item: Object) -> Iterator[tuple[str, Any, Any]]:
+    lists = (PORTS, NETWORKS) if item.kind is Kind.CONTAINER else ()
+    yield from (one for one in content_changes(before, item) if not any(covers(path, one[0]) for path in lists))
+    if lists:
+        was, will = before.effective.full(), item.effective.full()
+        yield from port_changes(was["ports"], will["ports"])
+        yield from network_changes(was["networks"], will["networks"])
+
+
+def _as_written(item: Object, change: FieldChange) -> Iterator[FieldChange]:
+    return as_written(change) if item.kind is Kind.CONTAINER else iter((change,))
 
 
 def to_json(plan: Plan) -> dict[str, Any]:

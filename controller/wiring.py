@@ -1,65 +1,43 @@
-"""The only module that names concrete drivers and stores: it puts one engine together."""
+"""Puts one engine together: with controller.driver_set, the only code that names concrete drivers and stores."""
 
-import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import structlog
 
 from controller.backend import EngineBackend
+from controller.driver_set import DriverSet, driver_set
 from controller.engine import Engine
 from controller.events import EventStore
 from controller.image_operations import StoredImageOperations
 from controller.jobs import ThreadJobs
-from controller.listening import Listening
 from controller.logins import RegistryLogins
 from controller.operations import ContainerOperations
 from controller.orphans import orphans
 from controller.retained import RetainedVolumes
 from controller.seal import HostKey
-from controller.settings import DOCKER_CREDENTIALS, Settings
-from controller.store.allocations import Allocations
+from controller.settings import Settings
 from controller.store.objects import ObjectStore
 from controller.store.sqlite import SqliteStore
 from controller.uploads import UploadFolder
-from drivers.copy.copier import TreeCopier
-from drivers.images.registry.client import RegistryClient
-from drivers.images.registry.credentials import DockerCredentials
-from drivers.images.registry.interface import RegistryConfig
-from drivers.images.store import ImageDriver
-from drivers.kernel.process import in_group
 from drivers.kernel.run_root import RunRoot
 from drivers.logs.file import FileLogs
-from drivers.network.bridge.driver import BridgeNetworks
-from drivers.network.bridge.link_names import bridge_name, link_prefix
-from drivers.network.firewall.nft import NftFirewall
-from drivers.network.interface import NetworkDriver
-from drivers.network.ipam.host_routes import host_routes
-from drivers.network.ipam.pools import DefaultIpam
-from drivers.network.ipam.subnets import AddressPool
-from drivers.network.names.client import ResolverClient
-from drivers.network.ports.allocations import StoredHostPorts
-from drivers.network.ports.listeners import HostListeners
-from drivers.network.ports.published import PublishedPorts
 from drivers.network.sandbox.namespaces import NetnsSandboxes
 from drivers.network.sandbox.prober import SandboxProber
 from drivers.runtime.oci import OciRuntime
 from drivers.runtime.seccomp import seccomp
 from drivers.runtime.users import resolve_user
-from drivers.snapshots.overlay import OverlaySnapshotter
-from drivers.snapshots.rootfs import MountedRootFilesystems
-from drivers.volumes.copyup import DescriptorCopyUp
-from drivers.volumes.interface import VolumeDriver
-from drivers.volumes.local import LocalVolumes
 from drivers.volumes.populate import ArchivePopulator
 from drivers.volumes.projector import TmpfsProjector
 from drivers.volumes.stage import BoundStage
-from drivers.volumes.tmpfs import TmpfsVolumes
 from reconcilers.config.reconciler import config_reconciler
 from reconcilers.container.reconciler import ContainerDrivers, ContainerReconciler
 from reconcilers.image.reconciler import ImageReconciler
+from reconcilers.interface import Reconciler
 from reconcilers.network.reconciler import NetworkReconciler
 from reconcilers.secret.reconciler import secret_reconciler
 from reconcilers.volume.reconciler import VolumeReconciler
@@ -149,189 +127,189 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
 
 
 @dataclass(frozen=True, slots=True)
-class _Networking:
-    drivers: Mapping[str, NetworkDriver]
-    ipam: DefaultIpam
-    host_ports: StoredHostPorts
-    publisher: PublishedPorts
-    firewall: NftFirewall
-    resolver: ResolverClient
-    listening: Listening
+class _Records:
+    """What the engine itself writes down, and works with."""
+
+    store: SqliteStore
+    objects: ObjectStore
+    key: HostKey
+    events: EventStore
+    jobs: ThreadJobs
+    uploads: UploadFolder
+    woken: list[Callable[[Key], None]]
+    """Who is told of ended jobs, which are there before the engine is."""
+
+    def name_of(self, wanted: Key) -> Ref | None:
+        item = self.objects.get(wanted)
+        return None if item is None else item.ref
+
+    def called(self, uid: str) -> str:
+        found = (self.name_of(Key(kind=kind, uid=uid)) for kind in (Kind.CONTAINER, Kind.NETWORK))
+        return next((str(ref) for ref in found if ref is not None), uid[:12])
 
 
-def _networking(settings: Settings, store: SqliteStore, called: Callable[[str], str]) -> _Networking:
-    instance, run_root = settings.instance, settings.run_root
-    firewall = NftFirewall(instance, link_prefix(instance))
-    resolver = ResolverClient(run_root, instance)
-    allocations = Allocations(store)
-    ipam = DefaultIpam(
-        allocations,
-        routes=host_routes,
-        link=lambda network_id: bridge_name(instance, network_id),
-        address_pools=[AddressPool(one.pool, one.size) for one in settings.address_pools],
-        describe=called,
-    )
-    host_ports = StoredHostPorts(allocations, HostListeners(resolver.pid), describe=called)
-    return _Networking(
-        drivers={"bridge": BridgeNetworks(run_root, instance, firewall)},
-        ipam=ipam,
-        host_ports=host_ports,
-        publisher=PublishedPorts(firewall, resolver.proxies),
-        firewall=firewall,
-        resolver=resolver,
-        listening=Listening(host_ports, lambda pid: in_group(pid, f"/{instance}")),
-    )
-
-
-def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wiring:
-    root, run_root = settings.root, settings.run_root
+def _records(root: Path) -> _Records:
     store = SqliteStore(root / "state.db")
     objects = ObjectStore(store)
     key = HostKey(root)
     _check_key(key, objects)
 
     def name_of(wanted: Key) -> Ref | None:
-        item = objects.get(wanted)
-        return None if item is None else item.ref
+        return records.name_of(wanted)
 
-    def called(uid: str) -> str:
-        found = (name_of(Key(kind=kind, uid=uid)) for kind in (Kind.CONTAINER, Kind.NETWORK))
-        return next((str(ref) for ref in found if ref is not None), uid[:12])
-
-    events = EventStore(root / "events.db", name_of)
     woken: list[Callable[[Key], None]] = []
-    jobs = ThreadJobs(_POOLS, lambda ended: woken[0](ended))
-    uploads = UploadFolder(root / "uploads")
-    runtime = OciRuntime(root, run_root, settings.instance, settings.runtime or None)
-    snapshotter = OverlaySnapshotter(root / "snapshots")
-    roots = MountedRootFilesystems(run_root)
-    seeds = MountedRootFilesystems(run_root / "seeds")
-    credentials = DockerCredentials([settings.credentials_file, DOCKER_CREDENTIALS], environment=os.environ)
-    registries = RegistryClient(_registries(settings), credentials, environment=os.environ)
-    images = ImageDriver(root / "images", snapshotter, registries=registries)
+    records = _Records(
+        store=store,
+        objects=objects,
+        key=key,
+        events=EventStore(root / "events.db", name_of),
+        jobs=ThreadJobs(_POOLS, lambda ended: woken[0](ended)),
+        uploads=UploadFolder(root / "uploads"),
+        woken=woken,
+    )
+    return records
+
+
+def _containers(settings: Settings, records: _Records, drivers: DriverSet) -> ContainerReconciler:
+    root, run_root, net = settings.root, settings.run_root, drivers.net
     sandboxes = NetnsSandboxes(run_root, settings.instance)
-    net = _networking(settings, store, called)
-    volumes: dict[str, VolumeDriver] = {"local": LocalVolumes(root, run_root), "tmpfs": TmpfsVolumes(root, run_root)}
-    anonymous = LocalVolumes(root / "anonymous", run_root / "anonymous")
-    copy_up, copier, logs = DescriptorCopyUp(), TreeCopier(), FileLogs(root, run_root)
-    containers = ContainerReconciler(
+    return ContainerReconciler(
         ContainerDrivers(
-            runtime=runtime,
-            snapshotter=snapshotter,
-            roots=roots,
-            images=images,
+            runtime=drivers.runtime,
+            snapshotter=drivers.snapshotter,
+            roots=drivers.roots,
+            images=drivers.images,
             sandboxes=sandboxes,
             networks=net.drivers,
             ipam=net.ipam,
             host_ports=net.host_ports,
             publisher=net.publisher,
             names=net.resolver.names,
-            volumes=volumes,
-            anonymous=anonymous,
-            copy_up=copy_up,
+            volumes=drivers.volumes,
+            anonymous=drivers.anonymous,
+            copy_up=drivers.copy_up,
             projector=TmpfsProjector(run_root),
             stage=BoundStage(run_root),
             prober=SandboxProber(sandboxes),
-            logs=logs,
-            sealer=key,
-            jobs=jobs,
-            events=events,
+            logs=drivers.logs,
+            sealer=records.key,
+            jobs=records.jobs,
+            events=records.events,
             resolve_user=resolve_user,
             seccomp=seccomp,
             state=(root, run_root),
         )
     )
-    image_reconciler = ImageReconciler(images, jobs, uploads, sealer=key, platform=settings.platform, now=_now)
-    volume_reconciler = VolumeReconciler(
-        volumes,
-        images=images,
-        snapshotter=snapshotter,
-        root_filesystems=seeds,
-        copy_up=copy_up,
-        populator=ArchivePopulator(),
-        copier=copier,
-        jobs=jobs,
-        inputs=uploads,
+
+
+def _images(settings: Settings, records: _Records, drivers: DriverSet) -> ImageReconciler:
+    return ImageReconciler(
+        drivers.images,
+        records.jobs,
+        records.uploads,
+        sealer=records.key,
+        platform=settings.platform,
         now=_now,
     )
-    engine = Engine(
-        objects,
-        {
-            Kind.IMAGE: image_reconciler,
-            Kind.CONTAINER: containers,
-            Kind.VOLUME: volume_reconciler,
-            Kind.NETWORK: NetworkReconciler(net.drivers, net.ipam),
-            Kind.SECRET: secret_reconciler(),
-            Kind.CONFIG: config_reconciler(),
-        },
-        events,
-        _now,
-        settings.workers,
+
+
+def _volumes(records: _Records, drivers: DriverSet) -> VolumeReconciler:
+    return VolumeReconciler(
+        drivers.volumes,
+        images=drivers.images,
+        snapshotter=drivers.snapshotter,
+        root_filesystems=drivers.seeds,
+        copy_up=drivers.copy_up,
+        populator=ArchivePopulator(),
+        copier=drivers.copier,
+        jobs=records.jobs,
+        inputs=records.uploads,
+        now=_now,
     )
-    woken.append(engine.queue.add)
-    operations = ContainerOperations(objects, runtime, logs, copier, events)
-    retained = RetainedVolumes(volumes, events)
-    image_operations = StoredImageOperations(
-        images,
-        snapshotter,
-        objects,
-        events,
-        RegistryLogins(registries.check, credentials, settings.credentials_file, events),
-        busy=image_reconciler.importing,
-        prune=image_reconciler.prune,
-        spool=uploads.unfinished,
-        platform=settings.platform,
-    )
-    backend = EngineBackend(
+
+
+def _backend(
+    settings: Settings,
+    records: _Records,
+    drivers: DriverSet,
+    engine: Engine,
+    images: ImageReconciler,
+    stopping: threading.Event,
+) -> EngineBackend:
+    objects, events = records.objects, records.events
+    return EngineBackend(
         settings,
         engine,
         events,
-        uploads,
-        operations,
-        retained,
-        image_operations,
-        key,
-        runtime.info,
-        net.listening.taken,
+        records.uploads,
+        ContainerOperations(objects, drivers.runtime, drivers.logs, drivers.copier, events),
+        RetainedVolumes(drivers.volumes, events),
+        StoredImageOperations(
+            drivers.images,
+            drivers.snapshotter,
+            objects,
+            events,
+            RegistryLogins(drivers.registries.check, drivers.credentials, settings.credentials_file, events),
+            busy=images.importing,
+            prune=images.prune,
+            spool=records.uploads.unfinished,
+            platform=settings.platform,
+        ),
+        records.key,
+        drivers.runtime.info,
+        drivers.net.surroundings.host,
         stopping,
     )
+
+
+def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wiring:
+    records = _records(settings.root)
+    drivers = driver_set(settings, records.store, records.called)
+    runtime, roots, seeds, net = drivers.runtime, drivers.roots, drivers.seeds, drivers.net
+    images = _images(settings, records, drivers)
+    reconcilers: dict[Kind, Reconciler[Any, Any]] = {
+        Kind.IMAGE: images,
+        Kind.CONTAINER: _containers(settings, records, drivers),
+        Kind.VOLUME: _volumes(records, drivers),
+        Kind.NETWORK: NetworkReconciler(net.drivers, net.ipam),
+        Kind.SECRET: secret_reconciler(),
+        Kind.CONFIG: config_reconciler(),
+    }
+    engine = Engine(records.objects, reconcilers, records.events, _now, settings.workers)
+    records.woken.append(engine.queue.add)
     wiring = Wiring(
         settings=settings,
         engine=engine,
-        objects=objects,
-        events=events,
-        backend=backend,
+        objects=records.objects,
+        events=records.events,
+        backend=_backend(settings, records, drivers, engine, images, stopping),
         runtime=runtime,
-        logs=logs,
-        jobs=jobs,
-        uploads=uploads,
+        logs=drivers.logs,
+        jobs=records.jobs,
+        uploads=records.uploads,
         cleanups=(
             lambda: runtime.cleanup([task.id for task in runtime.list()]),  # what has no record left, and killed trials
             lambda: seeds.cleanup([]),
             lambda: roots.cleanup(sorted(roots.mounted())),  # folders that nothing was mounted on yet
-            snapshotter.cleanup,
-            images.cleanup,
-            *(driver.cleanup for driver in (*volumes.values(), anonymous)),
-            image_reconciler.prune,
+            drivers.snapshotter.cleanup,
+            drivers.images.cleanup,
+            *(driver.cleanup for driver in (*drivers.volumes.values(), drivers.anonymous)),
+            images.prune,
         ),
         endings=(net.resolver.names.stop, lambda: roots.cleanup([]), lambda: seeds.cleanup([]), memory.release),
         closers=(
             net.firewall.close,
             net.resolver.close,
             runtime.close,
-            snapshotter.close,
-            objects.settle,
-            store.close,
-            events.close,
+            drivers.snapshotter.close,
+            records.objects.settle,
+            records.store.close,
+            records.events.close,
         ),
-        new_store=store.created or store.behind,
+        new_store=records.store.created or records.store.behind,
     )
     engine.on_rest = wiring.came_to_rest
     return wiring
-
-
-def _registries(settings: Settings) -> dict[str, RegistryConfig]:
-    return {host: RegistryConfig(**dict(registry)) for host, registry in settings.registries.items()}
 
 
 def _each(calls: Sequence[Callable[[], object]]) -> None:

@@ -11,8 +11,8 @@ from drivers.copy.fake import FakeCopier
 from drivers.images.fake import FakeImages
 from drivers.logs.fake import FakeLogs
 from drivers.network.bridge.fake import FakeNetworks
-from drivers.network.interface import Allocations
 from drivers.network.ipam.fake import FakeAllocations
+from drivers.network.ipam.interface import Allocations
 from drivers.network.ipam.pools import DefaultIpam
 from drivers.network.ipam.subnets import AddressPool
 from drivers.network.names.fake import FakeNames

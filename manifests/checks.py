@@ -5,12 +5,15 @@ The reconcilers refuse the same when they meet it; here it is said before anythi
 
 from collections.abc import Iterator
 
+from manifests.networks import network_flaws
 from manifests.normalize import Steps
 from manifests.suggest import suggestion
 from resources.container import ContainerSpec
 from resources.kinds import Kind
 from resources.linux import CAPABILITIES, ULIMITS, check_capability, check_sysctl, check_ulimit, in_kernel_tree
 from resources.meta import Metadata
+from resources.network import NetworkSpec
+from resources.ports import MAX_PORTS
 
 _DRIFT = ("heal", "report", "ignore")
 
@@ -36,6 +39,9 @@ def spec_flaws(kind: Kind, spec: object) -> Iterator[tuple[Steps, str]]:
         yield from _capabilities(spec)
         yield from _names(spec)
         yield from _mounts(spec)
+        yield from _ports(spec)
+    elif kind is Kind.NETWORK and isinstance(spec, NetworkSpec):
+        yield from network_flaws(spec)
 
 
 def _capabilities(spec: ContainerSpec) -> Iterator[tuple[Steps, str]]:
@@ -64,6 +70,12 @@ def _names(spec: ContainerSpec) -> Iterator[tuple[Steps, str]]:
             continue
         if name.startswith("net.") and not own_network:
             yield steps, "is the host's: the container is on the host's network"
+
+
+def _ports(spec: ContainerSpec) -> Iterator[tuple[Steps, str]]:
+    if len(spec.ports) > MAX_PORTS:
+        what = f"a container publishes at most {MAX_PORTS} ports, and these are {len(spec.ports)}"
+        yield ("ports", MAX_PORTS), f"{what}: one that needs more has all of the host's with networks: [host]"
 
 
 def _mounts(spec: ContainerSpec) -> Iterator[tuple[Steps, str]]:

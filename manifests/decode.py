@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from manifests.instead import MAX_WORD, instead, quoted
-from manifests.node import ListNode, MapNode, Node, Scalar, describe, position_of
+from manifests.node import ListNode, MapNode, Node, Scalar, as_written, describe, position_of
 from manifests.normalize import SHORT, Steps
 from manifests.problems import Position, Report, shown
 from manifests.shapes import Either, Form, Leaf, Many, Shape, Table
@@ -34,8 +34,8 @@ class Read:
     lists: Mapping[str | int, tuple[int, ...]] = field(default_factory=dict)
     """Of a map: `kept` of its lists."""
 
-    def as_written(self, steps: Steps) -> Steps:
-        """The way to a field of `value`, with the index of a list's item as it stands in the manifest."""
+    def in_tree(self, steps: Steps) -> Steps:
+        """The way to a field of `value`, with the index that an item of a list has in the tree."""
         if len(steps) < 2 or not isinstance(steps[1], int) or not self.lists.get(steps[0]):
             return steps
         return (steps[0], self.lists[steps[0]][steps[1]], *steps[2:])
@@ -81,7 +81,7 @@ class Decoder:
             field = form.fields.get(key)
             if field is None:
                 whole = False
-                self._report.add(entry.position, (*steps, key), unknown_key(key, form, steps))
+                self._report.add(entry.position, (*steps, key), unknown_key(key, entry.node, form, steps))
                 continue
             found = self.read(entry.node, field.shape, (*steps, key), entry.position)
             whole = whole and found is not None and found.whole
@@ -102,8 +102,8 @@ class Decoder:
         made = Read(data, model, whole, lists=lists)
         if isinstance(model, Checked):
             for conflict, message in model.conflicts():
-                written = made.as_written(conflict)
-                self._report.add(position_of(node, written) if written else at, (*steps, *written), message)
+                way = made.in_tree(conflict)
+                self._report.add(position_of(node, way) if way else at, (*steps, *as_written(node, way)), message)
         return made
 
     def _table(self, node: MapNode, table: Table, steps: Steps) -> Read:
@@ -121,7 +121,9 @@ class Decoder:
         return Read(data, values, whole)
 
     def _many(self, node: ListNode, many: Many, steps: Steps) -> Read:
-        found = [self.read(item, many.item, (*steps, n), item.position) for n, item in enumerate(node.items)]
+        found = [
+            self.read(item, many.item, (*steps, node.number(at)), item.position) for at, item in enumerate(node.items)
+        ]
         kept = tuple(number for number, read in enumerate(found) if read is not None and read.whole)
         good = [read for read in found if read is not None and read.whole]
         values = tuple(read.value for read in good)

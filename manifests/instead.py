@@ -8,9 +8,10 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
+from manifests.elsewhere import meant
 from manifests.node import ListNode, MapNode, Node, Scalar
 from manifests.shapes import Form, Leaf, Many, Shape, Table
-from resources.container_parts import Dns, Mount, Ulimit
+from resources.container_parts import Dns, Mount, NetworkAttachment, Port, Ulimit
 from resources.image import Build, ImageSource
 from resources.meta import Model
 
@@ -36,15 +37,17 @@ def _form(shape: Shape, node: Node) -> str:
     match shape, node:
         case Many(), Scalar() if words:
             return f"[{', '.join(map(quoted, _split(node.text)))}]"
+        case Many(item=Form(model=model)), MapNode() if model in _OF_ENTRY:
+            return _listed(node, _OF_ENTRY[model])
         case Leaf(kind="text"), ListNode() | MapNode():
             return "it in quotes"
         case Form(model=model), Scalar() if words and model in _OF_WORD:
             return _OF_WORD[model](words[0])
         case Form(model=model), _ if words and model is Dns:
-            return f"{{servers: [{', '.join(map(_plain, words))}]}}"
+            return f"{{servers: [{', '.join(map(plain, words))}]}}"
         case Table(), ListNode() if words:
             names = (re.split("[=:]", word, maxsplit=1)[0] for word in words)
-            return f"{{{', '.join(f'{_plain(name)}: …' for name in names)}}}"
+            return f"{{{', '.join(f'{plain(name)}: …' for name in names)}}}"
     return ""
 
 
@@ -59,14 +62,14 @@ def _short(text: str) -> bool:
     return len(text) <= MAX_WORD and text.isprintable()
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else quoted(text)
 
 
 def _source(text: str) -> str:
     if text.startswith(("./", "../", "/")) or _ARCHIVE.search(text):
-        return f"{{archive: {_plain(text)}}}"
-    return f"{{registry: {_plain(text)}}}"
+        return f"{{archive: {plain(text)}}}"
+    return f"{{registry: {plain(text)}}}"
 
 
 def _mount(text: str) -> str:
@@ -77,16 +80,46 @@ def _mount(text: str) -> str:
         return "{volume: NAME, target: FOLDER} or {bind: FOLDER, target: FOLDER}"
     kind = "bind" if source.startswith((".", "/", "~")) else "volume"
     # A bind takes whole paths only.
-    path = f"/…/{source.removeprefix('./')}" if source.startswith((".", "~")) else _plain(source)
+    path = f"/…/{source.removeprefix('./')}" if source.startswith((".", "~")) else plain(source)
     read_only = ", readOnly: true" if "ro" in mode.split(",") else ""
-    return f"{{{kind}: {path}, target: {_plain(target)}{read_only}}}"
+    return f"{{{kind}: {path}, target: {plain(target)}{read_only}}}"
 
 
+def _listed(node: MapNode, written: Callable[[str, Node], str]) -> str:
+    """A map that is a list here."""
+    if len(node.entries) > _MAX_ITEMS:
+        return ""
+    found = [written(key, entry.node) if _short(key) else "" for key, entry in node.entries.items()]
+    return f"[{', '.join(found)}]" if found and all(found) else ""
+
+
+def _port(key: str, node: Node) -> str:
+    words = _words(node)
+    return quoted(f"{key}:{words[0]}") if isinstance(node, Scalar) and words else ""
+
+
+def _attachment(key: str, node: Node) -> str:
+    """As other tools have it: a map by the names of networks, with their words for the rest."""
+    said = []
+    for theirs, entry in node.entries.items() if isinstance(node, MapNode) else ():
+        ours = theirs if theirs in _SAME else meant(theirs, NetworkAttachment)
+        words = _words(entry.node)
+        if ours == "defaultRoute":
+            said.append("defaultRoute: true")
+        elif ours in _SAME and words:
+            values = ", ".join(map(plain, words))
+            said.append(f"{ours}: [{values}]" if isinstance(entry.node, ListNode) else f"{ours}: {values}")
+    name = plain("bridge" if key == "default" else key)
+    return f"{{{', '.join([f'name: {name}', *said])}}}" if said else name
+
+
+_SAME = ("aliases", "ipv4", "ipv6", "mac")
+_OF_ENTRY: Mapping[type[Model], Callable[[str, Node], str]] = {NetworkAttachment: _attachment, Port: _port}
 _OF_WORD: Mapping[type[Model], Callable[[str], str]] = {
     ImageSource: _source,
-    Build: lambda text: f"{{context: {_plain(text)}}}",
+    Build: lambda text: f"{{context: {plain(text)}}}",
     Mount: _mount,
-    Ulimit: lambda text: f"{{soft: {_plain(text)}, hard: {_plain(text)}}}",
+    Ulimit: lambda text: f"{{soft: {plain(text)}, hard: {plain(text)}}}",
 }
 
 

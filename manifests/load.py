@@ -14,7 +14,7 @@ from manifests.checks import metadata_flaws, spec_flaws
 from manifests.decode import Decoder, Read, in_words
 from manifests.interface import Loaded, Located, Options, Text
 from manifests.needs import needs
-from manifests.node import Entry, MapNode, Node, Scalar, describe, position_at, position_of
+from manifests.node import Entry, MapNode, Node, Scalar, as_written, describe, position_at, position_of
 from manifests.normalize import Normalizer
 from manifests.parse import parse
 from manifests.problems import Full, Position, Problem, Report, in_order, shown
@@ -33,6 +33,7 @@ _COMPOSE = (
     "this is a Compose file, which is not read: write one document a container, image, volume, secret or config, "
     f"each with apiVersion: {API_VERSION} and its kind"
 )
+_COMPOSE_KEYS = ("services", "networks", "volumes", "secrets", "configs")
 _KEYS = ("apiVersion", "kind", "metadata", "spec")
 
 
@@ -122,8 +123,9 @@ class _Loading:
         if not isinstance(node, MapNode):
             add(node.position, (), f"a document is a map with {', '.join(_KEYS)}, not {describe(node)}")
             return None
-        if "services" in node.entries and "kind" not in node.entries:
-            add(position_of(node, ("services",)), ("services",), _COMPOSE)
+        compose = next((key for key in _COMPOSE_KEYS if key in node.entries), None)
+        if compose is not None and not {"kind", "spec"} & node.entries.keys():
+            add(position_of(node, (compose,)), (compose,), _COMPOSE)
             return None
         for key, entry in node.entries.items():
             if key == "status":
@@ -170,10 +172,10 @@ class _Loading:
         """What is well written and still cannot be had."""
         told = {problem.path for problem in self._report.problems[before:]}
         flaws = [*metadata_flaws(metadata.value)]
-        flaws += [(("spec", *spec.as_written(steps)), message) for steps, message in spec_flaws(kind, spec.value)]
+        flaws += [(("spec", *spec.in_tree(steps)), message) for steps, message in spec_flaws(kind, spec.value)]
         found = [(position_of(document, steps), steps, message) for steps, message in flaws]
         for position, steps, message in (*found, *refused(kind, document)):
-            path = paths.joined(steps)
+            path = paths.joined(as_written(document, steps))
             if path not in told:
                 told.add(path)
                 self._report.extend([Problem(position, path, message)])
@@ -193,7 +195,7 @@ class _Loading:
             # The decoder finds all of it first; should a model know more, this is where it is told.
             for detail in error.errors(include_url=False, include_input=False):
                 steps = ("spec", *detail["loc"])
-                self._report.add(position_of(document, steps), steps, in_words(detail))
+                self._report.add(position_of(document, steps), as_written(document, steps), in_words(detail))
             return
         where = partial(position_at, document)
         found = references(kind, manifest.metadata.namespace, manifest.spec)

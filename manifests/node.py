@@ -24,6 +24,11 @@ class Scalar:
 class ListNode:
     items: "tuple[Node, ...]"
     position: Position
+    numbers: tuple[int, ...] | None = None
+    """Where each stood in the manifest, of a list that has been rewritten."""
+
+    def number(self, item: int) -> int:
+        return item if self.numbers is None else self.numbers[item]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,20 @@ def position_of(root: Node, steps: Iterable[str | int]) -> Position:
             break
     # A list or map under its key is shown by the key; a value by itself.
     return node.position if isinstance(node, Scalar) else position
+
+
+def as_written(root: Node, steps: Iterable[str | int]) -> tuple[str | int, ...]:
+    """The same way with the numbers that items of lists have in the manifest."""
+    node: Node | None = root
+    found: list[str | int] = []
+    for step in steps:
+        if isinstance(node, ListNode) and isinstance(step, int) and step < len(node.items):
+            found.append(node.number(step))
+            node = node.items[step]
+        else:
+            found.append(step)
+            node = node.get(step) if isinstance(node, MapNode) and isinstance(step, str) else None
+    return tuple(found)
 
 
 def describe(node: Node) -> str:

@@ -119,9 +119,12 @@ class Normalizer:
         match shape, node:
             case Many(item=item), ListNode():
                 items: list[Node] = []
+                numbers: list[int] = []
                 for number, child in enumerate(node.items):
-                    items += self._expanded(child, item, (*steps, number))
-                return ListNode(tuple(items), node.position)
+                    expanded = self._expanded(child, item, (*steps, number))
+                    items += expanded
+                    numbers += [number] * len(expanded)
+                return ListNode(tuple(items), node.position, tuple(numbers))
             case ((Form() | Table()), MapNode()):
                 return self._map(node, shape, steps)
             case Form(), Scalar():

@@ -1,40 +1,15 @@
 """What was probably meant: the nearest word, the name other tools have for it, the place where it belongs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
 
+from manifests.elsewhere import elsewhere
+from manifests.node import Node
 from manifests.problems import shown
 from manifests.shapes import Either, Form
-from resources.container import ContainerSpec
 from resources.meta import Metadata
 
-_ELSEWHERE: Mapping[str, str] = {
-    "args": "command",
-    "cap_add": "security.capabilities.add",
-    "cap_drop": "security.capabilities.drop",
-    "cmd": "command",
-    "containerName": "metadata.name",
-    "container_name": "metadata.name",
-    "cpu": "resources.cpus",
-    "environment": "env",
-    "healthcheck": "health",
-    "labels": "metadata.labels",
-    "livenessProbe": "health",
-    "mem_limit": "resources.memory",
-    "network": "networks",
-    "network_mode": "networks",
-    "readinessProbe": "health",
-    "replicas": "one document a container",
-    "restartPolicy": "restart",
-    "securityContext": "security",
-    "stop_grace_period": "stop.timeout",
-    "stop_signal": "stop.signal",
-    "tmpfs": "mounts",
-    "volumeMounts": "mounts",
-    "volumes": "mounts",
-}
-"""What other tools call it; of a Container's spec."""
 MAX_LENGTH = 64
 MAX_KNOWN = 1000
 """Words compared; a hostile file must not cost more than its size."""
@@ -50,14 +25,12 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {by_folded[found[0]]}?" if found else ""
 
 
-def unknown_key(key: str, form: Form, steps: tuple[str | int, ...]) -> str:
-    what = f"there is no field {shown(key)}"
-    return f"{what}{suggestion(key, form.fields) or _placed(key, form, steps)}"
+def unknown_key(key: str, node: Node, form: Form, steps: tuple[str | int, ...]) -> str:
+    guess = elsewhere(key, node, form.model) or suggestion(key, form.fields) or _placed(key, form, steps)
+    return f"there is no field {shown(key)}{guess}"
 
 
 def _placed(key: str, form: Form, steps: tuple[str | int, ...]) -> str:
-    if form.model is ContainerSpec and key in _ELSEWHERE:
-        return f"; did you mean {_ELSEWHERE[key]}?"
     if steps == ("spec",) and key in Metadata.model_fields:
         return f"; it belongs in metadata: did you mean metadata.{key}?"
     for name, field in form.fields.items():

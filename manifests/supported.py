@@ -55,7 +55,7 @@ REFUSED: Mapping[Kind, tuple[Refused, ...]] = {
         Refused("spec.driver", ("bridge", "host", "none")),
         Refused("spec.ipam.driver", ("default",)),
         Refused("spec.ipam.options"),
-        Refused("spec.options"),
+        Refused("spec.options", say="mtu, internal, isolated and masquerade are fields of their own"),
     ),
     Kind.VOLUME: (
         Refused("spec.driver", ("local", "tmpfs")),

@@ -52,7 +52,8 @@ class FieldChange:
 class Action(Protocol):
     """One step; a frozen dataclass named verb + noun (`CreateSandbox`). Carries all it needs.
 
-    A class attribute `quiet` that is true says that doing it is routine (a probe, a look) and worth no event."""
+    A class attribute `quiet` that is true says that doing it is routine (a probe, a look) and worth no event; `wakes`, that
+    others may have waited for just this: those that wait are looked at again."""
 
     def describe(self) -> str:
         """Say it in one line for plan and events; no secret."""

@@ -3,6 +3,9 @@
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
+MAX_PORTS = 4096
+"""Of one container. Each is a socket and a few rules, and of sockets all containers together have what one process may
+open."""
 _WILDCARDS = {"": frozenset({4, 6}), "0.0.0.0": frozenset({4}), "::": frozenset({6})}
 
 

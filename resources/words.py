@@ -20,6 +20,7 @@ _PLATFORM = re.compile(r"linux/[a-z0-9]{1,32}(/[a-z0-9]{1,32})?", re.ASCII)
 _EXPOSED = re.compile(r"([0-9]{1,5})(/(tcp|udp))?", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 _MAC = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", re.ASCII)
+_ZONE = re.compile(r"[a-zA-Z0-9_.-]{1,15}(/[0-9]{1,3})?", re.ASCII)
 _DEVICE = re.compile(r"/dev/[^:]+(:/[^:]+)?(:[rwm]{1,3})?")
 MAX_ID = 2**31 - 1
 
@@ -89,20 +90,37 @@ def check_ipv4(value: str) -> str:
 
 
 def check_ipv6(value: str) -> str:
-    return _address(value, ipaddress.IPv6Address, "an IPv6 address")
+    address = _address(value, ipaddress.IPv6Address, "an IPv6 address")
+    mapped = ipaddress.IPv6Address(address).ipv4_mapped
+    if mapped is not None:
+        raise ValueError(f"stands for an IPv4 address: write {mapped}, as IPv4")
+    return address
 
 
 def _address(value: str, kind: Callable[[str], object], what: str) -> str:
+    _check_zone(value, "an address here has none")
     try:
-        # A zone ("fe80::1%eth0") names a link of the host.
-        if "%" in value:
-            raise ValueError
         return str(kind(value))
     except ValueError:
-        raise ValueError(f"is not {what}") from None
+        pass
+    alone, slash, _ = value.partition("/")
+    try:
+        hint = f": write {kind(alone)}, without the length of a prefix" if slash else ""
+    except ValueError:
+        hint = ""
+    raise ValueError(f"is not {what}{hint}")
+
+
+def _check_zone(value: str, says: str) -> None:
+    """What stands behind the sign names a link of a host ("fe80::1%eth0")."""
+    _, percent, zone = value.partition("%")
+    if percent:
+        shown = f" (%{zone.partition('/')[0]})" if _ZONE.fullmatch(zone) else ""
+        raise ValueError(f"names a link of a host{shown}: {says}")
 
 
 def check_subnet(value: str) -> str:
+    _check_zone(value, "a subnet has none")
     if "/" not in value:
         raise ValueError("a subnet has a prefix length, as in 10.42.0.0/24")
     try:

@@ -13,8 +13,15 @@ from tests.engines import Engine
 from tests.leaks import OWNER_VARIABLE, Oracle
 from tests.leaks.oracle import TestRuns
 from tests.machines import Machines
+from tests.runtimes import CHOSEN, default
 
 IMAGES = Path(__file__).resolve().parent.parent / ".cache" / "images"
+
+
+def pytest_sessionstart() -> None:
+    """Tests that shall run with one OCI runtime do not quietly run with another."""
+    if CHOSEN and os.geteuid() == 0 and (found := default()) != CHOSEN:
+        pytest.exit(f"containers run with {found} here, not with {CHOSEN}: see tests/runtimes.py", returncode=1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,8 +63,8 @@ class Answer:
     """Seconds before the connection is ended."""
     trickle: float = 0.0
     """Seconds between single bytes of the body."""
-    raw: bytes | None = None
-    """Sent instead of all of it."""
+    raw: bytes | Iterable[bytes] | None = None
+    """Sent instead of all of it, piece by piece; until nobody takes it any more."""
 
 
 Fault = Callable[[Request, Answer], Answer]
@@ -200,6 +200,11 @@ class FakeRegistry:
         """Have the next `times` answers to requests that match (`GET /v2/…`, any part of it) go through `fault`."""
         with self._lock:
             self._scripts.append(_Script(re.compile(pattern), fault, times))
+
+    def forgive(self) -> None:
+        """No more faults."""
+        with self._lock:
+            self._scripts.clear()
 
     def asked(self, pattern: str) -> list[Request]:
         with self._lock:
@@ -346,7 +351,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, request: Request, answer: Answer) -> None:
         if answer.raw is not None:
-            self.wfile.write(answer.raw)
+            for piece in [answer.raw] if isinstance(answer.raw, bytes) else answer.raw:
+                self.wfile.write(piece)
             self.close_connection = True
             return
         self.send_response(answer.status)
@@ -355,12 +361,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if request.method == "HEAD":
             return
-        piece = 1 if answer.trickle else 1 << 16
+        step = 1 if answer.trickle else 1 << 16
         data = answer.body if answer.cut is None else answer.body[: answer.cut]
-        for start in range(0, len(data), piece):
-            self.wfile.write(data[start : start + piece])
+        for start in range(0, len(data), step):
+            self.wfile.write(data[start : start + step])
             with self.registry._lock:
-                self.registry.sent[request.path] += len(data[start : start + piece])
+                self.registry.sent[request.path] += len(data[start : start + step])
             if answer.trickle:
                 time.sleep(answer.trickle)
         if answer.cut is not None:

@@ -85,6 +85,8 @@ class Rig(Protocol):
 
     def spoil_endpoint(self, endpoint: EndpointConfig, what: str) -> None: ...
 
+    def set_uplink_mtu(self, mtu: int) -> None: ...
+
     def lose_network(self, network_id: str) -> None: ...
 
     def lose_endpoint(self, endpoint: EndpointConfig) -> None: ...
@@ -102,6 +104,9 @@ class FakeRig:
 
     def spoil_endpoint(self, endpoint: EndpointConfig, what: str) -> None:
         self.networks.break_endpoint(endpoint.sandbox_id, endpoint.network_id, Fault(what, "good", "bad"))
+
+    def set_uplink_mtu(self, mtu: int) -> None:
+        self.networks.uplink_mtu = mtu
 
     def lose_network(self, network_id: str) -> None:
         self.networks.lose_network(network_id)
@@ -169,6 +174,7 @@ class BridgeRig:
             "link.isolated": f"ip link set {port} type bridge_slave isolated on",
         }
         in_sandbox: Mapping[str, str] = {
+            "interface.name": f"ip link set {interface} name foo",
             "interface.up": f"ip link set {interface} down",
             "addresses": f"ip address flush dev {interface} scope global",
             "routes": "ip route delete default",
@@ -183,6 +189,9 @@ class BridgeRig:
             self.inside(endpoint, "sh", "-c", f"echo 1 >/proc/sys/net/ipv6/conf/{interface}/accept_ra")
         else:
             self.inside(endpoint, *in_sandbox[what].split(" "))
+
+    def set_uplink_mtu(self, mtu: int) -> None:
+        self.host("ip", "link", "set", "up0", "mtu", str(mtu))
 
     def lose_network(self, network_id: str) -> None:
         self.host("ip", "link", "delete", self.bridge(network_id))

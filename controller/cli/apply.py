@@ -1,16 +1,15 @@
 """apply, plan: from manifests to desired state, and what would come of it."""
 
 import json
-from collections.abc import Collection, Sequence
-from functools import partial
+from collections.abc import Collection, Container, Sequence
 
 from controller.cli import reading, saved_plan, showing, waiting
-from controller.cli.arguments import Flag, Verb
+from controller.cli.arguments import Arguments, Flag, UsageError, Verb
 from controller.cli.call import Call
-from controller.interface import Applied, ApplyOptions, Submission
+from controller.interface import Applied, ApplyOptions, Backend, Submission
 from controller.plan import Plan, to_json
 from controller.render import plan_text
-from resources.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from resources.errors import Conflict, NotFound
 from resources.kinds import Kind
 from resources.meta import Key, Ref
 
@@ -29,7 +28,6 @@ _OWNING = (
 
 
 def apply(call: Call) -> int:
-    _refuse_later(call, "atomic")
     if call.arguments.words:
         return _apply_saved(call)
     options = _options(call)
@@ -42,8 +40,6 @@ def apply(call: Call) -> int:
 
 
 def _apply_saved(call: Call) -> int:
-    if call.arguments.many("file"):
-        raise InvalidArgument("a saved plan holds its manifests: -f has no place beside it")
     saved = saved_plan.read(call, call.arguments.words[0])
     try:
         reading.send(call, saved.submissions)
@@ -55,7 +51,6 @@ def _apply_saved(call: Call) -> int:
 
 
 def plan(call: Call) -> int:
-    _refuse_later(call, "against")
     options = _options(call)
     submitted = reading.submissions(call)
     found = call.backend.plan(submitted, options)
@@ -72,15 +67,16 @@ def plan(call: Call) -> int:
 
 def _options(call: Call) -> ApplyOptions:
     owner, prune = call.arguments.text("owner"), call.arguments.on("prune")
-    if prune and not owner:
-        raise InvalidArgument("--prune needs --owner", hint="it deletes what that owner has and the manifests lack")
     return ApplyOptions(owner=owner, prune=prune, adopt=call.arguments.on("adopt"))
 
 
-def _refuse_later(call: Call, *names: str) -> None:
-    for name in names:
-        if call.arguments.on(name):
-            raise Unsupported(f"--{name} comes in a later version")
+def _check(given: Arguments) -> None:
+    if given.words and given.many("file"):
+        raise UsageError("a saved plan holds its manifests: -f has no place beside it")
+    if not (given.words or given.many("file")):
+        raise UsageError("which manifests?", hint="-f FILE, a folder, or - for standard input")
+    if given.on("prune") and not given.text("owner"):
+        raise UsageError("--prune needs --owner", hint="it deletes what that owner has and the manifests lack")
 
 
 def _told(call: Call, submitted: Sequence[Submission], applied: Applied) -> int:
@@ -113,8 +109,7 @@ def _told(call: Call, submitted: Sequence[Submission], applied: Applied) -> int:
     objects |= _implied(call, objects.values())
     found = ((call.backend.objects.find(ref), ref) for ref in applied.deleted)
     going = [(item.key, ref) for item, ref in found if item is not None]
-    code = _wait(call, objects, applied, partial(waiting.until_ready, passing=passing))
-    return code or (waiting.wait(call, going, waiting.until_gone) if going else 0)
+    return _wait(call, objects, dict(going), applied, passing)
 
 
 def _implied(call: Call, refs: Collection[Ref]) -> dict[Key, Ref]:
@@ -127,15 +122,22 @@ def _implied(call: Call, refs: Collection[Ref]) -> dict[Key, Ref]:
     return {there[ref].key: ref for ref in used & there.keys()}
 
 
-def _wait(call: Call, objects: dict[Key, Ref], applied: Applied, judge: waiting.Judge) -> int:
-    """A second apply has nothing to show: those that are as they should be are not spoken of."""
+def _wait(call: Call, objects: dict[Key, Ref], going: dict[Key, Ref], applied: Applied, passing: Container[Key]) -> int:
+    """A second apply has nothing to show: those that are as they should be are not spoken of. What goes is waited for
+    beside what comes: the one may need what the other has."""
+
+    def judge(backend: Backend, key: Key, ref: Ref) -> showing.Look:
+        if key in going:
+            return waiting.until_gone(backend, key, ref)
+        return waiting.until_ready(backend, key, ref, passing)
+
     fresh = {*applied.created, *applied.changed}
     waiting.let_look(call.backend, [key for key, ref in objects.items() if ref not in fresh])
     looks = {key: judge(call.backend, key, ref) for key, ref in objects.items()}
     open_ = [(key, ref) for key, ref in objects.items() if ref in fresh or not looks[key].done]
-    if not open_ and call.arguments.text("output") != "json":
+    if not open_ and not going and call.arguments.text("output") != "json":
         return 0
-    return waiting.wait(call, open_, judge)
+    return waiting.wait(call, [*open_, *going.items()], judge)
 
 
 def _held(call: Call, unchanged: Sequence[Ref]) -> None:
@@ -181,6 +183,7 @@ Applying the same again changes nothing.
   lading plan -f shop/ --out shop.plan && lading apply shop.plan
 
 Exit codes: 0 done, 1 error, 3 the saved plan is stale (nothing was touched), 4 no progress within --timeout.""",
+        check=_check,
     ),
     Verb(
         "plan",
@@ -200,5 +203,6 @@ Exit codes: 0 done, 1 error, 3 the saved plan is stale (nothing was touched), 4 
         ),
         text="""Changes nothing. Says of each change whether it is hot, a restart, a recreate, or loses data.
 --exit-code counts desired state; with =drift also what others changed on the host.""",
+        check=_check,
     ),
 )

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from controller.cli.elsewhere import ELSEWHERE
 from resources.errors import InvalidArgument
+from resources.meta import NAME
+from resources.scalars import parse_duration
 
 if TYPE_CHECKING:
     from controller.cli.call import Call
@@ -45,6 +48,8 @@ class Verb:
     """What there is to know besides; for `--help`."""
     below: "tuple[Verb, ...]" = ()
     """It does nothing itself, but takes one of these, which are named in full: `image pull`."""
+    check: "Callable[[Arguments], None] | None" = None
+    """What cannot be said by its flags one by one. Raises: UsageError."""
 
 
 def flattened(verbs: "Iterable[Verb]") -> "dict[str, Verb]":
@@ -84,29 +89,16 @@ class Arguments:
         return self.flags.get(name, ())
 
 
-_ELSEWHERE: Mapping[str, str] = {
-    "create": "apply -f",
-    "down": "delete -f",
-    "images": "image ls",
-    "inspect": "describe",
-    "load": "image load",
-    "ls": "get all",
-    "prune": "apply --prune",
-    "ps": "get container",
-    "pull": "image pull",
-    "rm": "delete",
-    "rmi": "image rm",
-    "run": "apply -f",
-    "save": "image save",
-    "tag": "image tag",
-    "unpause": "resume",
-    "up": "apply -f",
-}
-"""What other tools call it."""
+class UsageError(InvalidArgument):
+    """The command line itself is wrong: no engine is needed to say so."""
+
+
+class UnknownCommand(UsageError):
+    """Not a command of ours, or not one yet."""
 
 
 def parse(argv: Sequence[str], verbs: Mapping[str, Verb], later: Sequence[str] = ()) -> Arguments:
-    """Raises: InvalidArgument that says what was meant, perhaps."""
+    """Raises: UsageError, UnknownCommand among it, that says what was meant, perhaps."""
     parser = _Parser(verbs, later)
     parser.run(list(argv))
     return Arguments(parser.verb.name if parser.verb else "", tuple(parser.words), parser.flags)
@@ -141,12 +133,12 @@ class _Parser:
 
     def _begin(self, word: str) -> None:
         if word in self._later:
-            raise InvalidArgument(f"`lading {word}` comes in a later version")
+            raise UnknownCommand(f"`lading {word}` comes in a later version", hint=ELSEWHERE.get(word, ""))
         if word not in self._verbs:
             group, _, last = word.rpartition(" ") if self.verb else ("", "", word)
             near = [name for name in self._verbs if name.rpartition(" ")[0] == group]
-            hint = f"see `lading {_ELSEWHERE[word]}`" if word in _ELSEWHERE else _nearest(last, near, group)
-            raise InvalidArgument(f"there is no command {word[:60]!r}", hint=hint)
+            hint = ELSEWHERE.get(word) or _nearest(last, near, group)
+            raise UnknownCommand(f"there is no command {word[:60]!r}", hint=hint)
         self.verb = self._verbs[word]
 
     def _known(self) -> Iterator[Flag]:
@@ -158,16 +150,16 @@ class _Parser:
         flag = next((f for f in self._known() if f.name == name), None)
         if flag is None:
             names = {f"--{f.name}": f for f in self._known()}
-            raise InvalidArgument(f"there is no flag --{name[:60]}", hint=_meant(f"--{name}", names, self._help()))
+            raise UsageError(f"there is no flag --{name[:60]}", hint=_meant(f"--{name}", names, self._help()))
         if not flag.value and equals:
-            raise InvalidArgument(f"--{name} takes no value", hint=self._help())
+            raise UsageError(f"--{name} takes no value", hint=self._help())
         self._set(flag, value if equals else self._value(flag, rest))
 
     def _cluster(self, letters: str, rest: list[str]) -> None:
         for at, letter in enumerate(letters):
             flag = next((f for f in self._known() if f.short == letter), None)
             if flag is None:
-                raise InvalidArgument(f"there is no flag -{letter}", hint=self._help())
+                raise UsageError(f"there is no flag -{letter}", hint=self._help())
             if flag.value and at + 1 < len(letters):
                 self._set(flag, letters[at + 1 :].removeprefix("="))
                 return
@@ -177,15 +169,18 @@ class _Parser:
         if not flag.value or flag.optional:
             return ""
         if not rest:
-            raise InvalidArgument(f"{_shown(flag)} needs a value: {flag.value}", hint=self._help())
+            raise UsageError(f"{_shown(flag)} needs a value: {flag.value}", hint=self._help())
         return rest.pop(0)
 
     def _set(self, flag: Flag, value: str) -> None:
         if flag.choices and value not in flag.choices and not (flag.optional and not value):
-            raise InvalidArgument(f"--{flag.name} is one of {', '.join(flag.choices)}, not {value[:60]!r}")
+            raise UsageError(f"--{flag.name} is one of {', '.join(flag.choices)}, not {value[:60]!r}")
+        wrong = _wrong(flag, value)
+        if wrong:
+            raise UsageError(f"--{flag.name}{wrong}", hint=self._help())
         values = self.flags.setdefault(flag.name, [])
         if values and flag.value and not flag.repeat and values[-1] != value:
-            raise InvalidArgument(f"--{flag.name} is given twice, with different values", hint=self._help())
+            raise UsageError(f"--{flag.name} is given twice, with different values", hint=self._help())
         values.append(value)
 
     def _check(self) -> None:
@@ -193,16 +188,30 @@ class _Parser:
             return
         if self.verb.below:
             names = ", ".join(verb.name.rpartition(" ")[2] for verb in self.verb.below)
-            raise InvalidArgument(f"lading {self.verb.name} takes one of {names}", hint=self._help())
+            raise UsageError(f"lading {self.verb.name} takes one of {names}", hint=self._help())
         least, most = self.verb.words
         if not least <= len(self.words) <= most:
             what = "too few words;" if len(self.words) < least else f"what is {self.words[most][:60]!r} for?"
-            raise InvalidArgument(
-                f"{what} usage: lading {self.verb.name} {self.verb.usage}".rstrip(), hint=self._help()
-            )
+            raise UsageError(f"{what} usage: lading {self.verb.name} {self.verb.usage}".rstrip(), hint=self._help())
+        if self.verb.check is not None:
+            self.verb.check(Arguments(self.verb.name, tuple(self.words), self.flags))
 
     def _help(self) -> str:
         return f"see `lading {self.verb.name} --help`" if self.verb else "see `lading --help`"
+
+
+def _wrong(flag: Flag, value: str) -> str:
+    """What is wrong with a value, whatever is asked; "" when nothing is."""
+    if flag.later:
+        return " comes in a later version"
+    if flag.value == "DURATION":
+        try:
+            parse_duration(value)
+        except ValueError as error:
+            return f": {error}"
+    if flag.name == "namespace" and NAME.fullmatch(value) is None:
+        return f" {value[:80]!r} is not a name"
+    return ""
 
 
 def _nearest(word: str, verbs: Sequence[str], group: str) -> str:

@@ -15,6 +15,7 @@ from controller.cli import (
     image_content,
     lifecycle,
     login,
+    logs,
     network,
     streams,
     system,
@@ -26,7 +27,7 @@ from controller.cli.arguments import Verb, flattened, nothing
 GROUPS: Mapping[str, Sequence[Verb]] = {
     "describe what should be there": (*apply.VERBS, *validate.VERBS, *delete.VERBS),
     "look": (*get.VERBS, *describe.VERBS, *graph.VERBS, *events.VERBS, *usage.VERBS, image.DF),
-    "containers": (*lifecycle.VERBS, *streams.VERBS, *cp.VERBS),
+    "containers": (*lifecycle.VERBS, *logs.VERBS, *streams.VERBS, *cp.VERBS),
     "images and networks": (
         Verb(
             "image",

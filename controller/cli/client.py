@@ -3,7 +3,7 @@
 import posix
 import sys
 from _signal import SIGINT, set_wakeup_fd, signal  # type: ignore[import-not-found]  # as in main.py
-from _socket import SO_PEERCRED, SOL_SOCKET, socket
+from _socket import SO_PEERCRED, SO_SNDTIMEO, SOL_SOCKET, socket
 from select import POLLIN, poll, select
 
 from controller.cli import frames
@@ -18,15 +18,33 @@ if TYPE_CHECKING:
 SIGWINCH = 28
 INTERRUPTED = 130
 _BROKEN_PIPE = 141
+SILENCE = 10
+"""Seconds after which an engine that says nothing is looked at."""
+_GIVEN_UP = 6
+"""Times of that, after which an engine that has not even begun with the command is not waited for any longer."""
+_SIGKILL = 1 << 8
 
 
 class _OutputClosed(Exception):
     pass
 
 
+class _Silent(Exception):
+    pass
+
+
 class Conversation:
-    def __init__(self, connection: socket) -> None:
+    """`engine` is its pid; 0 where both ends are in one process. `lost`: what to exit with where the engine dies."""
+
+    def __init__(self, connection: socket, *, engine: int = 0, lost: int = 1) -> None:
         self._connection = connection
+        self._engine = engine
+        self._lost = lost
+        self._begun = not engine
+        self._quiet = 0
+        """How often in a row nothing came for a while."""
+        self._told = False
+        """That it does not answer."""
         self._incoming = frames.Incoming()
         self._outgoing: list[bytes] = []
         self._sending = False
@@ -37,18 +55,23 @@ class Conversation:
         # A signal that comes just before we begin to wait would otherwise be looked at after the waiting.
         self._wake, self._waker = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
 
-    def run(self, argv: "Sequence[str]") -> int:
-        """Hand over the command and do as told until it has ended; return its exit code."""
+    def run(self, argv: "Sequence[str]") -> "int | None":
+        """Hand over the command and do as told until it has ended; return its exit code. None when the engine ended
+        before it began with the command: it may be given to another one."""
         before, waker = signal(SIGINT, self._interrupted), set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         try:
+            if self._engine:
+                send_within(self._connection, SILENCE)
             self.send(frames.REQUEST, frames.pack(*_request(), *argv))
             if posix.isatty(1):
                 signal(SIGWINCH, self._resized)
             return self._obey()
         except _OutputClosed:
             return _BROKEN_PIPE
+        except _Silent:
+            return self._lost
         except (OSError, frames.Broken) as error:
-            return _lost(str(error))
+            return self._ended(str(error)) if self._begun else None
         finally:
             self._leave()
             signal(SIGINT, before)
@@ -66,11 +89,18 @@ class Conversation:
             self._sending = True
             while self._outgoing:
                 try:
-                    self._connection.sendall(self._outgoing.pop(0))
+                    self._push(memoryview(self._outgoing.pop(0)))
                 except OSError:
                     # It listens no more; how the command ended may be among what it has said before.
                     self._outgoing.clear()
             self._sending = False
+
+    def _push(self, rest: memoryview) -> None:
+        while rest:
+            try:
+                rest = rest[self._connection.send(rest) :]
+            except BlockingIOError:
+                self._look_at_engine()
 
     def next_frame(self) -> "tuple[bytes, bytes]":
         """Raises: Broken when the engine has gone."""
@@ -81,6 +111,8 @@ class Conversation:
             if not data:
                 raise frames.Broken("it has gone")
             self._incoming.feed(data)
+            self._quiet, self._told = 0, False
+        self._begun = True
         return got
 
     def _wait(self) -> bool:
@@ -90,12 +122,39 @@ class Conversation:
         poller.register(self._wake, POLLIN)
         if self._terminal is not None and self._terminal.wanted:
             poller.register(0, POLLIN)
-        ready = dict(poller.poll())
+        ready = dict(poller.poll(SILENCE * 1000))
+        if not ready:
+            self._look_at_engine()
         if self._wake in ready:
             posix.read(self._wake, 512)
         if 0 in ready and self._terminal is not None:
             self._terminal.pass_input()
         return self._connection.fileno() in ready
+
+    def _look_at_engine(self) -> None:
+        """It has said nothing for a while, which is right for many a command; where it cannot, the user is told, once.
+        Raises: _Silent when there is nothing to wait for."""
+        if not self._engine:
+            return
+        self._quiet += 1
+        seconds = self._quiet * SILENCE
+        state = process_state(self._engine)
+        if state == "" and self._begun:
+            return
+        if not self._told:
+            self._told = True
+            end = "\n" if self._terminal is None else "\r\n"
+            sys.stderr.write(f"lading: {unanswered(self._engine, state, seconds)}{end}")
+        if not self._begun and self._quiet >= _GIVEN_UP:
+            sys.stderr.write(f"lading: the engine (pid {self._engine}) was waited for {seconds} s; nothing was done\n")
+            raise _Silent
+
+    def _ended(self, why: str) -> int:
+        sys.stderr.write(
+            f"lading: the engine (pid {self._engine}) ended before the command did: {why}. What runs goes on, and what "
+            "was written stays; give the command again to go on\n"
+        )
+        return self._lost
 
     def _obey(self) -> int:
         while True:
@@ -144,7 +203,7 @@ class Conversation:
     def _interrupted(self, *_: object) -> None:
         """The first Ctrl-C asks the engine to end the command, a second one does not wait for that."""
         self._interrupts += 1
-        if self._interrupts > 1:
+        if self._interrupts > 1 or self._told:
             self._leave()
             posix._exit(INTERRUPTED)
         self.send(frames.CANCEL)
@@ -156,6 +215,38 @@ class Conversation:
 def peer(connection: socket) -> int:
     """The pid of who listens there."""
     return int.from_bytes(connection.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)[:4], sys.byteorder)
+
+
+def send_within(connection: socket, seconds: int) -> None:
+    """Whether connecting or sending: BlockingIOError after so long."""
+    connection.setsockopt(SOL_SOCKET, SO_SNDTIMEO, seconds.to_bytes(8, sys.byteorder) + bytes(8))
+
+
+def process_state(pid: int) -> str:
+    """ "stopped", "killed" (and not gone yet), or ""."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = dict(line.split(b":", 1) for line in file.read(8192).splitlines() if b":" in line)
+        letter = lines[b"State"].strip()[:1]
+        pending = int(lines[b"SigPnd"], 16) | int(lines[b"ShdPnd"], 16)
+    except FileNotFoundError:
+        return "killed"
+    except (OSError, KeyError, ValueError):
+        return ""
+    if letter in b"ZX" or pending & _SIGKILL:
+        return "killed"
+    return "stopped" if letter in b"Tt" else ""
+
+
+def unanswered(pid: int, state: str, seconds: int) -> str:
+    if state == "stopped":
+        return f"the engine (pid {pid}) does not answer: it is stopped. `kill -CONT {pid}` lets it go on"
+    if state == "killed":
+        return f"the engine (pid {pid}) was killed, and has not ended yet"
+    return (
+        f"the engine (pid {pid}) has not answered for {seconds} s. It may be busy; `kill -9 {pid}` ends it, containers go "
+        "on, and the next command starts another"
+    )
 
 
 def _request() -> "list[str | bytes]":
@@ -187,8 +278,3 @@ def _size() -> "tuple[str, str]":
             continue
         return str(rows), str(columns)
     return "0", "0"
-
-
-def _lost(why: str) -> int:
-    sys.stderr.write(f"lading: the engine ended before the command did: {why}\n")
-    return 1

@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 
 from controller.cli import apply, reading, waiting
-from controller.cli.arguments import MANY, Flag, Verb
+from controller.cli.arguments import MANY, Arguments, Flag, UsageError, Verb
 from controller.cli.call import Call
-from resources.errors import InvalidArgument, NotFound
+from resources.errors import NotFound
 from resources.kinds import Kind
 from resources.meta import Ref
 from resources.object import Object
@@ -71,15 +71,17 @@ def _going(call: Call) -> Sequence[Object]:
 
 
 def _named(call: Call) -> list[Ref]:
-    words, files, everything = call.arguments.words, call.arguments.many("file"), call.arguments.on("all")
-    if bool(words) + bool(files) + everything != 1:
-        raise InvalidArgument("say what to delete: KIND/NAME …, -f FILE, or --all")
-    if everything:
+    if call.arguments.on("all"):
         every = call.backend.objects.list(namespace=call.namespace)
         return [item.ref for item in every if not item.metadata.implied]
-    if files:
+    if call.arguments.many("file"):
         return [located.manifest.ref for located in reading.manifests(call).manifests]
-    return [call.ref(word) for word in words]
+    return [call.ref(word) for word in call.arguments.words]
+
+
+def _check(given: Arguments) -> None:
+    if bool(given.words) + bool(given.many("file")) + given.on("all") != 1:
+        raise UsageError("say what to delete: KIND/NAME …, -f FILE, or --all")
 
 
 def _retained(call: Call, named: Sequence[Ref]) -> list[Ref]:
@@ -112,5 +114,6 @@ VERBS = (
         (0, MANY),
         text="""What is in use is not deleted: its users are named. Data of volumes stays (reclaim: retain), unless --data is
 given: then what was retained of volumes that are gone already is deleted too.""",
+        check=_check,
     ),
 )

@@ -9,11 +9,12 @@ from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
 from controller.cli.clean import one_line
 from controller.cli.events import kept_events
+from controller.cli.host_links import HostLinks
 from controller.cli.network import members
 from controller.cli.table import table
 from resources.container_parts import Mount
 from resources.kinds import Kind
-from resources.meta import Status
+from resources.meta import Ref, Status
 from resources.object import Object
 
 _EVENTS = 12
@@ -58,7 +59,7 @@ _STEPS = frozenset(
     ]
 )
 """How the engine goes about it; `--all-events` shows them too."""
-_ELSEWHERE = ("STATE", "AGE", "WHY", "NETWORKS", "ADDRESSES", "PORTS", "SUBNETS")
+_ELSEWHERE = ("STATE", "AGE", "WHY", "NETWORKS", "ADDRESSES", "PORTS", "SUBNETS", "INTERNAL")
 _USUAL = ("Ready", "Started", "Completed")
 """Conditions the first lines speak of."""
 
@@ -116,10 +117,11 @@ def _parts(item: Object, status: Status) -> Iterator[tuple[str, str]]:
 
 
 def _networking(call: Call, item: Object, status: Status) -> Iterator[tuple[str, str]]:
+    links = HostLinks(call.backend)
     if item.kind is Kind.CONTAINER:
-        yield from describe_networks.of_container(item, status)
+        yield from describe_networks.of_container(item, status, links)
     elif item.kind is Kind.NETWORK:
-        yield from describe_networks.of_network(item, status, members(call, item))
+        yield from describe_networks.of_network(item, status, links, members(call, item, links))
 
 
 def _mount(mount: Mount) -> str:
@@ -141,11 +143,19 @@ def _conditions(status: Status) -> Iterator[tuple[str, str]]:
 def _related(call: Call, item: Object) -> Iterator[tuple[str, str]]:
     edges = call.backend.graph((), item.metadata.namespace)
     for title, refs in (
-        ("uses", [f"{edge[1]} ({edge[2]})" for edge in edges if edge[0] == item.ref]),
+        ("uses", [_dependency(call, edge[1], edge[2]) for edge in edges if edge[0] == item.ref]),
         ("used by", [str(edge[0]) for edge in edges if edge[1] == item.ref]),
     ):
         if refs:
             yield title, ", ".join(dict.fromkeys(refs))
+
+
+def _dependency(call: Call, ref: Ref, condition: str) -> str:
+    """How it stands itself, and where that is not plain what it has to be for the other."""
+    found = call.backend.objects.find(ref)
+    status = call.backend.objects.status(found.key) if found else None
+    state = "not there" if found is None else "Deleting" if found.deleting else (status or Status()).phase
+    return f"{ref} ({state})" if condition == "ready" else f"{ref} ({state}, has to be {condition})"
 
 
 def _events(call: Call, item: Object) -> None:

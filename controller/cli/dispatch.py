@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from controller.cli import arguments
+from controller.cli import arguments, words
 from controller.cli.arguments import Arguments
 from controller.cli.call import Call
 from controller.cli.catalogue import LATER, VERBS
@@ -10,7 +10,9 @@ from controller.cli.clean import clean
 from controller.interface import Backend, Session
 from resources.errors import Cancelled, EngineError
 
-INTERRUPTED = 130
+USAGE, INTERRUPTED = 2, 130
+_USAGE = {"plan": 1, "exec": 125, "attach": 125, "wait": 125}
+"""Of verbs where 2 says something else, or is a process' own."""
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -25,7 +27,7 @@ def run(session: Session, backend: Backend | None) -> int:
         return INTERRUPTED
     except EngineError as error:
         session.err(complaint(error))
-        return 1
+        return failure(error, words.scan(session.argv).verb)
     except ExceptionGroup as group:
         known, unknown = group.split(EngineError)
         if known is not None:
@@ -33,6 +35,11 @@ def run(session: Session, backend: Backend | None) -> int:
         if unknown is not None:
             raise unknown from None
         return 1
+
+
+def failure(error: EngineError, verb: str) -> int:
+    """The exit code."""
+    return _USAGE.get(verb, USAGE) if isinstance(error, arguments.UsageError) else 1
 
 
 def complaint(error: BaseException) -> str:

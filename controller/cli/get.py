@@ -17,6 +17,8 @@ from resources.object import Object
 
 _FORMS = ("table", "wide", "json", "yaml", "manifest", "name")
 _GATHER = 0.1
+_SELDOM = ("PORTS", "WHY")
+"""Left out where none has any."""
 
 
 def get(call: Call) -> int:
@@ -94,9 +96,9 @@ def _table(call: Call, items: Sequence[Object], with_kind: bool) -> str:
         cells = [cell(item, status, now) for _, cell in columns]
         rows.append([*([item.metadata.namespace] if everywhere else []), name, *cells])
     headings = [*(["NAMESPACE"] if everywhere else []), "NAME", *(heading for heading, _ in columns)]
-    if not any(row[-1] for row in rows):  # all is well: no reasons to show
-        headings, rows = headings[:-1], [row[:-1] for row in rows]
-    return table(headings, rows, columns=0 if wide else _width(call))
+    shown = [at for at, heading in enumerate(headings) if heading not in _SELDOM or any(row[at] for row in rows)]
+    rows = [[row[at] for at in shown] for row in rows]
+    return table([headings[at] for at in shown], rows, columns=0 if wide else _width(call))
 
 
 def _watch(call: Call, kinds: Sequence[Kind], ref: Ref | None, items: Sequence[Object], revision: int) -> int:

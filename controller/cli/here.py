@@ -10,7 +10,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from controller.cli import server
+from controller.cli import dispatch, server
+from controller.cli.arguments import UsageError
 from controller.cli.client import Conversation
 from controller.cli.digests import KnownDigests
 from controller.cli.words import Line
@@ -26,9 +27,18 @@ def run(argv: Sequence[str], line: Line) -> int:
     thread = threading.Thread(target=_command, args=(theirs, line), name="command")
     thread.start()
     try:
-        return Conversation(ours).run(argv)
+        code = Conversation(ours).run(argv)
+        return 1 if code is None else code
     finally:
         thread.join()
+
+
+def needs_engine(argv: Sequence[str]) -> bool:
+    """Whether there is anything in it for an engine: it is a command of ours, and does not just ask for help."""
+    try:
+        return not dispatch.parse(argv).on("help")
+    except UsageError:
+        return False
 
 
 def _command(connection: socket.socket, line: Line) -> None:
@@ -41,7 +51,7 @@ def _command(connection: socket.socket, line: Line) -> None:
         except (OSError, frames.Broken, Cancelled):
             return
         try:
-            with _backend(line) as backend:
+            with _backend(line, session.argv) as backend:
                 server.run(session, backend)
         except (OSError, Cancelled):
             return
@@ -51,8 +61,8 @@ def _command(connection: socket.socket, line: Line) -> None:
 
 
 @contextlib.contextmanager
-def _backend(line: Line) -> Iterator[Backend | None]:
-    if line.verb != "apply":
+def _backend(line: Line, argv: Sequence[str]) -> Iterator[Backend | None]:
+    if line.verb != "apply" or not needs_engine(argv):
         yield None
         return
     from controller import daemon, settings

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +13,10 @@ from controller.cli.table import table
 from controller.cli.transfer import Transfer
 from controller.cli.views import age, human_size
 from controller.image_interface import Removed, StoredImage
+from resources.errors import NotFound, Unavailable
 from resources.image_reference import DEFAULT_DOMAIN
-from resources.meta import Ref
+from resources.kinds import Kind
+from resources.meta import NAME, Ref
 
 PLATFORM = Flag("platform", "instead of the host's", value="OS/ARCH")
 OUTPUT = Flag("output", "how to print", short="o", value="FORM", choices=("text", "json"))
@@ -23,6 +26,8 @@ _FORMS = ("table", "wide", "json", "name")
 _SHOWN_USERS = 3
 _SHOWN_STEP = 60
 _OFFICIAL = f"{DEFAULT_DOMAIN}/library/"
+_WHAT_NEXT = """look whether it runs and can be reached from here, and try again: nothing that has come is lost; mirrors, plain \
+HTTP and certificates are `registries` in settings.yaml, see docs/commands.md"""
 _FRACTION = re.compile(r"(\.[0-9]{6})[0-9]+")
 
 
@@ -31,10 +36,17 @@ def pull(call: Call) -> int:
         transfer = Transfer(call, word)
         try:
             image = call.backend.images.pull(word, platform=call.arguments.text("platform"), progress=transfer.progress)
+        except Unavailable as error:
+            raise unavailable(error) from error
         finally:
             transfer.end()
         tell(call, "pulled", image)
     return 0
+
+
+def unavailable(error: Unavailable) -> Unavailable:
+    """With what to do about a registry that cannot be asked, where the error says nothing itself."""
+    return Unavailable(error.message, hint=error.hint or _WHAT_NEXT)
 
 
 def tell(call: Call, event: str, image: StoredImage) -> None:
@@ -99,7 +111,8 @@ def since(created: str, now: datetime) -> str:
 
 
 def _users(image: StoredImage, *, wide: bool) -> str:
-    shown = [str(ref) for ref in image.users]
+    # First what keeps it: the Image, which has the name where the image itself has none.
+    shown = [str(ref) for ref in sorted(image.users, key=lambda ref: ref.kind is not Kind.IMAGE)]
     if len(shown) > _SHOWN_USERS and not wide:
         shown = [*shown[: _SHOWN_USERS - 1], f"{len(shown) - _SHOWN_USERS + 1} more"]
     return ", ".join(shown)
@@ -123,13 +136,31 @@ def _naming(ref: Ref) -> Mapping[str, str]:
 
 def inspect(call: Call) -> int:
     """JSON, whatever is asked: what of it is hostile is escaped there."""
-    found = [dict(call.backend.images.inspect(word)) for word in call.arguments.words]
+    found = []
+    for word in call.arguments.words:
+        with _known(call, word):
+            found.append(dict(call.backend.images.inspect(word)))
     call.session.out(json.dumps(found, indent=2) + "\n")
     return 0
 
 
+@contextmanager
+def _known(call: Call, word: str) -> Iterator[None]:
+    """Who says the name of an Image object, whose image has another name or none, is told of the object."""
+    try:
+        yield
+    except NotFound as error:
+        name = word.removeprefix("image/")
+        if NAME.fullmatch(name) is None or call.backend.objects.find(call.ref(f"image/{name}")) is None:
+            raise
+        hint = f"`lading describe image/{name}` tells of the object, `lading image ls` its image's ID"
+        raise NotFound(error.message, hint=hint) from error
+
+
 def history(call: Call) -> int:
-    steps = call.backend.images.history(call.arguments.words[0])
+    word = call.arguments.words[0]
+    with _known(call, word):
+        steps = call.backend.images.history(word)
     if call.arguments.text("output", "table") == "json":
         listed = [
             {"created": step.created, "createdBy": step.created_by, "size": step.size, "comment": step.comment}

@@ -1,14 +1,21 @@
 """image save, load, import: images as archives, on their way to and from the user."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from controller.cli import image
 from controller.cli.arguments import MANY, Flag, Verb
 from controller.cli.call import Call
 from controller.cli.transfer import Transfer
-from controller.image_interface import Form
-from resources.errors import Cancelled, InvalidArgument
+from controller.image_interface import Form, Progress
+from resources.errors import Cancelled, DataLoss, InvalidArgument
+
+_ARCHIVE = "the archive"
+"""What the engine calls it, which has another name for it."""
+_EXPECTED = """expected is what `docker save` writes or an OCI layout, as a tar, plain or with gzip or zstd, or a layout's \
+folder; `lading image import` takes root file systems"""
+_EXPECTED_ROOT = "expected is a root file system: a tar, plain or with gzip or zstd, or a folder"
 
 
 def save(call: Call) -> int:
@@ -28,13 +35,9 @@ def save(call: Call) -> int:
 
 
 def load(call: Call) -> int:
-    path = call.arguments.text("input", "-")
-    transfer = Transfer(call, "standard input" if path == "-" else path)
-    chunks, platform = _read(call, path), call.arguments.text("platform")
-    try:
-        found = call.backend.images.load(chunks, platform=platform, progress=transfer.progress)
-    finally:
-        transfer.end()
+    path, platform = call.arguments.text("input", "-"), call.arguments.text("platform")
+    with _taken_in(call, path, _EXPECTED) as (chunks, progress):
+        found = call.backend.images.load(chunks, platform=platform, progress=progress)
     for one in found:
         image.tell(call, "loaded", one)
     return 0
@@ -42,16 +45,27 @@ def load(call: Call) -> int:
 
 def import_(call: Call) -> int:
     path, *name = call.arguments.words
-    transfer = Transfer(call, "standard input" if path == "-" else path)
-    chunks, platform = _read(call, path), call.arguments.text("platform")
-    try:
-        made = call.backend.images.import_rootfs(
-            chunks, name="".join(name), platform=platform, progress=transfer.progress
-        )
-    finally:
-        transfer.end()
+    platform = call.arguments.text("platform")
+    with _taken_in(call, path, _EXPECTED_ROOT) as (chunks, progress):
+        made = call.backend.images.import_rootfs(chunks, name="".join(name), platform=platform, progress=progress)
     image.tell(call, "imported", made)
     return 0
+
+
+@contextmanager
+def _taken_in(call: Call, path: str, expected: str) -> Iterator[tuple[Iterator[bytes], Progress]]:
+    """What is wrong with the content is told of the file as the user knows it, with what is expected."""
+    title = "standard input" if path == "-" else path
+    chunks, transfer = _read(call, path), Transfer(call, title)
+    try:
+        yield chunks, transfer.progress
+    except (InvalidArgument, DataLoss) as error:
+        if not error.message.startswith(_ARCHIVE):
+            raise
+        hint = expected if not error.hint or "from:" in error.hint else error.hint
+        raise type(error)(f"{title}: {error.message.removeprefix(f'{_ARCHIVE}: ')}", hint=hint) from error
+    finally:
+        transfer.end()
 
 
 def _read(call: Call, path: str) -> Iterator[bytes]:
@@ -77,7 +91,7 @@ VERBS = (
     ),
     Verb(
         "image load",
-        "",
+        "[-i FILE]",
         "take in an archive of images, with the names it gives them",
         load,
         (

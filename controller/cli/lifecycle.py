@@ -59,10 +59,11 @@ def wait(call: Call) -> int:
         if status is not None and status.phase in lifecycle.OVER and call.backend.settled(item.key):
             code = status.fields.get("exitCode")
             return code if isinstance(code, int) else UNKNOWN
-        if deadline is not None and time.monotonic() >= deadline:
+        left = waiting.TICK if deadline is None else deadline - time.monotonic()
+        if left <= 0:
             call.note(f"lading: {item.ref} has not ended")
             return showing.NO_PROGRESS
-        waiting.changes(call, revision, [item.key])
+        waiting.changes(call, revision, [item.key], min(waiting.TICK, left))
 
 
 _CONTAINERS = (1, MANY)

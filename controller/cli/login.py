@@ -5,10 +5,12 @@ import json
 from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
 from controller.cli.clean import clean
-from resources.errors import InvalidArgument
+from controller.cli.image import unavailable
+from resources.errors import InvalidArgument, Unavailable
 from resources.image_reference import DEFAULT_DOMAIN
 
 _MAX_PASSWORD = 8192
+_PIPE = "without one: `pass registry | lading login HOST --username NAME --password-stdin`"
 
 
 def login(call: Call) -> int:
@@ -17,21 +19,34 @@ def login(call: Call) -> int:
         return _list(call)
     username, password = call.arguments.text("username"), call.arguments.text("password")
     if call.arguments.on("password-stdin"):
-        if password:
-            raise InvalidArgument("the password is given twice: -p and --password-stdin")
-        if not username:
-            raise InvalidArgument("--password-stdin needs --username")
-        text = call.session.read("-", _MAX_PASSWORD).decode("utf-8", "replace")
-        password = text.removesuffix("\n").removesuffix("\r")
+        password = _piped(call, username, password)
     elif password:
         call.note("a password on the command line can be read by others; --password-stdin is safer")
     if not (username and password) and not call.session.stdin_tty:
-        raise InvalidArgument("there is no terminal to ask on", hint="--username and --password-stdin")
+        asked = "the password" if username else "the name and the password"
+        raise InvalidArgument(f"there is no terminal to ask for {asked} on", hint=_PIPE)
     username = username or call.session.ask(clean(f"name at {host}: ")).strip()
     password = password or call.session.ask(clean(f"password of {username} at {host}: "), hidden=True)
-    where = call.backend.images.logins.log_in(host, username, password)
+    try:
+        where = call.backend.images.logins.log_in(host, username, password)
+    except Unavailable as error:
+        raise unavailable(error) from error
     call.line(f"logged in at {host} as {username}; saved in {where}")
     return 0
+
+
+def _piped(call: Call, username: str, password: str) -> str:
+    if password:
+        raise InvalidArgument("the password is given twice: -p and --password-stdin")
+    if not username:
+        raise InvalidArgument("--password-stdin needs --username")
+    text = call.session.read("-", _MAX_PASSWORD).decode("utf-8", "replace")
+    found = text.removesuffix("\n").removesuffix("\r")
+    if not found:
+        raise InvalidArgument(
+            "there is no password on standard input", hint="pipe it in, as `pass registry | lading login …`"
+        )
+    return found
 
 
 def logout(call: Call) -> int:

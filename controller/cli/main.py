@@ -16,6 +16,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_ENGINES = 3
+"""How many are tried that end before they take the command."""
+_CONNECT_SECONDS = 10
+_OWN_CODES = ("exec", "attach", "wait")
+"""Verbs that end with the code of a process; 125 where there is none."""
+
 
 def main(argv: "Sequence[str]") -> int:
     signal(SIGINT, SIG_DFL)  # until there is a command to cancel, Ctrl-C is no traceback
@@ -25,34 +31,50 @@ def main(argv: "Sequence[str]") -> int:
     line = words.scan(argv)
     if line.policy == words.HERE:
         return _here(argv, line)
+    for _ in range(_ENGINES):
+        found = _engine(argv, line)
+        if isinstance(found, int):
+            return found
+        code = _converse(found, argv, line)
+        if code is not None:
+            return code
+    return _complain(f"{_ENGINES} engines have ended before they took the command; the end of engine.log may say why")
+
+
+def _engine(argv: "Sequence[str]", line: "words.Line") -> "socket | int":
+    """A connection to one, which may have been started for it; or how the command has ended without."""
     try:
         connection = connect(line.run_root)
     except PermissionError:
         return _complain(
             f"{line.run_root}/command.sock: permission denied (run it as root, or be a member of the group lading)"
         )
+    except BlockingIOError:
+        return _complain(_overrun(line))
     except OSError as error:
         return _complain(f"{line.run_root}/command.sock: {error.strerror or error}")
-    if connection is None and line.policy == words.ASK_OR_HERE:
+    if connection is not None:
+        return connection
+    if line.policy == words.ASK_OR_HERE or _needs_none(argv):
         return _here(argv, line)
-    if connection is None:
-        if line.verb == "shutdown":
-            sys.stdout.write("no engine runs\n")
-            return 0
-        if b"LADING_NO_START" in posix.environ:
-            return _complain("no engine runs, and LADING_NO_START says to start none")
-        from controller.cli import starting
+    if line.verb == "shutdown":
+        sys.stdout.write("no engine runs\n")
+        return 0
+    if b"LADING_NO_START" in posix.environ:
+        return _complain("no engine runs, and LADING_NO_START says to start none")
+    from controller.cli import starting
 
-        connection = starting.start(line)
-        if connection is None:
-            return 1
-    return _converse(connection, argv, line)
+    return starting.start(line) or 1
 
 
 def connect(run_root: str) -> "socket | None":
-    """None when no engine answers. Raises: OSError when there may be one that cannot be talked to."""
+    """None when no engine answers. Raises: OSError when there may be one that cannot be talked to, BlockingIOError when
+    it takes nobody in."""
+    from controller.cli.client import send_within
+
     connection = socket(AF_UNIX, SOCK_STREAM)
     try:
+        send_within(connection, _CONNECT_SECONDS)
         connect_to(connection, run_root)
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         connection.close()
@@ -75,16 +97,36 @@ def connect_to(connection: socket, run_root: str) -> None:
         posix.close(folder)
 
 
-def _converse(connection: socket, argv: "Sequence[str]", line: "words.Line") -> int:
+def _converse(connection: socket, argv: "Sequence[str]", line: "words.Line") -> "int | None":
+    """None when the engine ended before it began with the command."""
     from controller.cli.client import Conversation, peer
 
     engine = peer(connection)
-    code = Conversation(connection).run(argv)
+    code = Conversation(connection, engine=engine, lost=125 if line.verb in _OWN_CODES else 1).run(argv)
     if line.verb == "shutdown" and code == 0:
         from controller.cli import starting
 
         return starting.await_end(engine)
     return code
+
+
+def _needs_none(argv: "Sequence[str]") -> bool:
+    """No engine is started for what is no command, or asks for help."""
+    with_packages()
+    from controller.cli import here
+
+    return not here.needs_engine(argv)
+
+
+def _overrun(line: "words.Line") -> str:
+    from controller.cli.client import process_state, unanswered
+
+    try:
+        with open(f"{line.root}/engine.lock", "rb") as file:
+            pid = int(file.read(32).split()[0])
+    except (OSError, ValueError, IndexError):
+        return f"the engine of {line.run_root} takes no command in: it is stopped, or has too many to do"
+    return unanswered(pid, process_state(pid), _CONNECT_SECONDS)
 
 
 def _here(argv: "Sequence[str]", line: "words.Line") -> int:

@@ -4,20 +4,26 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from controller import attachments
 from controller.cli import waiting
 from controller.cli.apply import WAIT
 from controller.cli.arguments import MANY, Flag, Verb
 from controller.cli.call import Call
+from controller.cli.host_links import HostLinks
 from controller.cli.lifecycle import MANAGER
 from controller.cli.table import table
 from controller.cli.views import addresses, as_json, endpoints, subnets
+from manifests.decode import in_words
+from resources.container_parts import NetworkAttachment
 from resources.errors import InvalidArgument
 from resources.kinds import Kind
 from resources.meta import Ref, Status
 from resources.object import Object
 
 _FORMS = ("table", "wide", "json", "name")
+_FLAGS = {"aliases": "--alias", "ipv4": "--ip", "ipv6": "--ip6"}
 
 
 def ls(call: Call) -> int:
@@ -25,7 +31,7 @@ def ls(call: Call) -> int:
     found = call.backend.objects.list(Kind.NETWORK, None if everywhere else call.namespace)
     form = call.arguments.text("output", "table")
     if form == "json":
-        call.session.out(json.dumps([_shown(call, item) for item in found], indent=2) + "\n")
+        _print_json(call, found)
     elif form == "name":
         for item in found:
             call.line(item.metadata.name)
@@ -37,57 +43,87 @@ def ls(call: Call) -> int:
 
 
 def _table(call: Call, found: Sequence[Object], *, wide: bool, everywhere: bool) -> str:
-    rows = []
+    rows, links = [], HostLinks(call.backend)
     for item in found:
         status = call.backend.objects.status(item.key) or Status()
         names = [
             f"{one['name']} ({', '.join(one['addresses'])})" if wide and one["addresses"] else one["name"]
-            for one in members(call, item)
+            for one in members(call, item, links)
         ]
         namespace = [item.metadata.namespace] if everywhere else []
         state = "Deleting" if item.deleting else status.phase
-        has = ", ".join(subnets(item, status))
-        rows.append([*namespace, item.metadata.name, item.effective.driver, has, state, ", ".join(names)])
-    headings = [*(["NAMESPACE"] if everywhere else []), "NAME", "DRIVER", "SUBNETS", "STATE", "CONTAINERS"]
+        has, internal = ", ".join(subnets(item, status)), "yes" if item.effective.internal else "no"
+        link = [links.of_network(item, status)] if wide else []
+        driver = item.effective.driver
+        rows.append([*namespace, item.metadata.name, driver, has, internal, state, *link, ", ".join(names)])
+    headings = ["NAME", "DRIVER", "SUBNETS", "INTERNAL", "STATE", *(["LINK"] if wide else []), "CONTAINERS"]
+    headings = [*(["NAMESPACE"] if everywhere else []), *headings]
     return table(headings, rows, columns=call.session.columns if call.session.stdout_tty and not wide else 0)
 
 
 def inspect(call: Call) -> int:
     items = [call.found(_network(call, word)) for word in call.arguments.words]
-    call.session.out(json.dumps([_shown(call, item) for item in items], indent=2) + "\n")
+    _print_json(call, items)
     return 0
 
 
-def _shown(call: Call, item: Object) -> Mapping[str, Any]:
-    """The object as `get` shows it, and who is on it."""
+def _print_json(call: Call, items: Sequence[Object]) -> None:
+    links = HostLinks(call.backend)
+    call.session.out(json.dumps([_shown(call, item, links) for item in items], indent=2) + "\n")
+
+
+def _shown(call: Call, item: Object, links: HostLinks) -> Mapping[str, Any]:
+    """The object as `get` shows it, its link, and who is on it."""
     status = call.backend.objects.status(item.key)
+    link = links.of_network(item, status or Status())
     return {
         **as_json(item, status),
+        **({"link": link} if link else {}),
         "subnets": list(subnets(item, status or Status())),
-        "containers": list(members(call, item)),
+        "containers": list(members(call, item, links)),
     }
 
 
-def members(call: Call, network: Object) -> Iterator[Mapping[str, Any]]:
-    """The containers that name it, each with its addresses and names there."""
+def members(call: Call, network: Object, links: HostLinks) -> Iterator[Mapping[str, Any]]:
+    """The containers that name it, each with its addresses, names and links there."""
+    name = network.metadata.name
+    for item, attachment in _attached(call, network):
+        status = call.backend.objects.status(item.key) or Status()
+        link = links.of_endpoint(item, status, name)
+        yield {
+            "name": item.metadata.name,
+            "addresses": list(addresses(status, name)),
+            "aliases": list(attachment.aliases),
+            **{key: value for key, value in endpoints(status).get(name, {}).items() if key != "addresses"},
+            **({"hostLink": link} if link else {}),
+        }
+
+
+def _attached(call: Call, network: Object) -> Iterator[tuple[Object, NetworkAttachment]]:
     for item in call.backend.objects.list(Kind.CONTAINER, network.metadata.namespace):
         for attachment in item.effective.networks:
             if attachment.name == network.metadata.name:
-                status = call.backend.objects.status(item.key) or Status()
-                name = network.metadata.name
-                yield {
-                    "name": item.metadata.name,
-                    "addresses": list(addresses(status, name)),
-                    "aliases": list(attachment.aliases),
-                    **{key: value for key, value in endpoints(status).get(name, {}).items() if key != "addresses"},
-                }
+                yield item, attachment
 
 
 def connect(call: Call) -> int:
     network, container = _pair(call)
     aliases, ipv4, ipv6 = call.arguments.many("alias"), call.arguments.text("ip"), call.arguments.text("ip6")
+    _check_flags(aliases, ipv4, ipv6)
     item = attachments.connect(call.backend, container, network, aliases, ipv4, ipv6, manager=MANAGER)
     return _wait(call, item)
+
+
+def _check_flags(aliases: Sequence[str], ipv4: str, ipv6: str) -> None:
+    """What a manifest could not say either is told of the flag, not of the list that it would be edited into."""
+    said: Mapping[str, Any] = {"aliases": aliases, "ipv4": ipv4 or None, "ipv6": ipv6 or None}
+    try:
+        NetworkAttachment.parse({"name": "any", **said})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name, *index = first["loc"]
+        value = said[str(name)][index[0]] if index else said[str(name)]
+        raise InvalidArgument(f"{_FLAGS[str(name)]} {value[:60]!r}: {in_words(first)}") from error
 
 
 def disconnect(call: Call) -> int:
@@ -110,13 +146,14 @@ def _wait(call: Call, *items: Object, judge: waiting.Judge = waiting.until_settl
 
 def prune(call: Call) -> int:
     """Deletes objects, as `delete` does: those nobody names. What is implied goes by itself."""
-    unused = [
-        item
-        for item in call.backend.objects.list(Kind.NETWORK, call.namespace)
-        if not item.deleting and not item.metadata.implied and next(members(call, item), None) is None
-    ]
+    listed = call.backend.objects.list(Kind.NETWORK, call.namespace)
+    declared = [item for item in listed if not item.deleting and not item.metadata.implied]
+    unused = [item for item in declared if next(_attached(call, item), None) is None]
     if not unused:
-        call.line("every network has somebody on it")
+        where = f"in namespace {call.namespace}"
+        call.line(
+            f"every network {where} has somebody on it" if declared else f"there are no networks to prune {where}"
+        )
         return 0
     if not call.arguments.on("force"):
         names = ", ".join(str(item.ref) for item in unused)

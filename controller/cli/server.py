@@ -9,11 +9,13 @@ what it does not read is not produced, and whatever it does wrong ends its own c
 """
 
 import contextlib
+import errno
 import grp
 import os
 import socket
 import struct
 import threading
+import time
 from pathlib import Path
 
 import structlog
@@ -28,6 +30,14 @@ _GROUP = "lading"
 _MAX_COMMANDS = 512
 _HELLO_SECONDS = 5.0
 _LEAVE_SECONDS = 2.0
+_BACKLOG = 512
+_PAUSE = 0.1
+_SHUT_DOWN = (
+    "lading: the engine was shut down before the command had ended. What runs goes on; what was asked for stays so, and the "
+    "next engine goes on with it\n"
+)
+_CODES = {"exec": 125, "attach": 125, "wait": 125}
+"""What a command of that verb exits with where the engine ended first; all others with 1."""
 
 
 class CommandServer:
@@ -39,6 +49,7 @@ class CommandServer:
         self._lock = threading.Lock()
         self._digests = KnownDigests()
         self._commands: dict[socket.socket, threading.Thread] = {}
+        self._sessions: dict[socket.socket, RemoteSession] = {}
         self._listen()
 
     def _listen(self) -> None:
@@ -70,33 +81,54 @@ class CommandServer:
         if self._path.exists() and self._path.stat().st_ino == self._inode:
             self._path.unlink()
         with self._lock:
-            commands = dict(self._commands)
+            commands, sessions = dict(self._commands), dict(self._sessions)
         for connection in commands:
-            _shut(connection, socket.SHUT_RD)
-        for connection, thread in commands.items():
-            thread.join(_LEAVE_SECONDS)
+            if connection in sessions:
+                sessions[connection].dismiss()
+            else:
+                _shut(connection, socket.SHUT_RD)
+        deadline = time.monotonic() + _LEAVE_SECONDS
+        for thread in commands.values():
+            thread.join(max(deadline - time.monotonic(), 0))
+        for connection in commands:
             _shut(connection, socket.SHUT_RDWR)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
                 connection, _ = listener.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self._serve, args=(connection,), name="command", daemon=True)
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.EBADF):  # it is shut
+                    return
+                # Of files or memory there may be enough again in a moment; an engine that hears nobody helps nobody.
+                self._log.error("a command cannot be taken in", why=str(error))
+                time.sleep(_PAUSE)
+                continue
+            self._take_in(connection)
+
+    def _take_in(self, connection: socket.socket) -> None:
+        thread = threading.Thread(target=self._serve, args=(connection,), name="command", daemon=True)
+        with self._lock:
+            full = len(self._commands) >= _MAX_COMMANDS
+            if not full:
+                self._commands[connection] = thread
+        if full:
+            _refuse(connection, f"{_MAX_COMMANDS} commands are under way")
+            return
+        try:
+            thread.start()
+        except RuntimeError as error:  # there is no room for one more thread
             with self._lock:
-                full = len(self._commands) >= _MAX_COMMANDS
-                if not full:
-                    self._commands[connection] = thread
-            if full:
-                _refuse(connection)
-            else:
-                thread.start()
+                del self._commands[connection]
+            self._log.error("a command cannot be begun", why=str(error))
+            _refuse(connection, "the engine can begin no more threads")
 
     def _serve(self, connection: socket.socket) -> None:
         try:
             pid, uid, _ = _credentials(connection)
             session = open_session(connection, self._digests, uid)
+            with self._lock:
+                self._sessions[connection] = session
             self._log.info("command", verb=words.scan(session.argv).verb[:40], uid=uid, pid=pid)
             run(session, self._backend)
         except (OSError, frames.Broken, Cancelled) as error:
@@ -106,6 +138,7 @@ class CommandServer:
         finally:
             with self._lock:
                 self._commands.pop(connection, None)
+                self._sessions.pop(connection, None)
             connection.close()
 
 
@@ -114,6 +147,7 @@ def open_session(connection: socket.socket, digests: KnownDigests, user: int) ->
     connection.settimeout(_HELLO_SECONDS)
     session = RemoteSession(connection, digests, user)
     connection.settimeout(None)
+    session.begin()
     return session
 
 
@@ -126,6 +160,9 @@ def run(session: RemoteSession, backend: Backend | None) -> None:
         session.err(f"lading: this should not have happened: {type(error).__name__}: {error}\n")
         session.end(1)
         raise
+    if session.cut_short and code in (0, dispatch.INTERRUPTED):
+        session.err(_SHUT_DOWN)
+        code = _CODES.get(words.scan(session.argv).verb, 1)
     session.end(code)
 
 
@@ -145,7 +182,7 @@ def _listen(run_root: Path) -> socket.socket:
             group = -1
         os.chown(path, -1, group)
         path.chmod(0o660)
-        listener.listen(128)
+        listener.listen(_BACKLOG)
     except BaseException:
         listener.close()
         raise
@@ -160,8 +197,8 @@ def _credentials(connection: socket.socket) -> tuple[int, int, int]:
     return pid, uid, gid
 
 
-def _refuse(connection: socket.socket) -> None:
-    said = f"lading: {_MAX_COMMANDS} commands are under way; try again when one of them has ended\n"
+def _refuse(connection: socket.socket, why: str) -> None:
+    said = f"lading: {why}; try again when one of them has ended\n"
     with connection, contextlib.suppress(OSError):
         connection.setblocking(False)
         connection.send(frames.frame(frames.ERR, said.encode()) + frames.frame(frames.EXIT, b"1"))

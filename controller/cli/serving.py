@@ -22,9 +22,11 @@ def run(argv: Sequence[str]) -> int:
         found = settings.load(Path(root), Path(run_root), os.environ, flags)
     except EngineError as error:
         sys.stderr.write(dispatch.complaint(error))
-        return 1
+        return dispatch.failure(error, "serve")
     # While there is one thread: neither whose folder nor whose mask this was started with is to matter.
     os.umask(0o022)
     if given.on("background"):
         os.chdir("/")
-    return daemon.serve(found)
+    code = daemon.serve(found)
+    # Who started it in the background waits for the other one.
+    return 1 if code == daemon.ANOTHER and not given.on("background") else code

@@ -37,6 +37,9 @@ class RemoteSession:
         self._reading = threading.Lock()
         self._writing = threading.Lock()
         self._cancelled = False
+        self._dismissed = False
+        self.cut_short = False
+        """The engine ends, and the command has been told so."""
         self._asking = False
         """An answer of the client's is due; nothing else is read without being asked for."""
         self._joined = False
@@ -67,6 +70,16 @@ class RemoteSession:
     def end(self, code: int) -> None:
         self._send(frames.EXIT, str(code).encode())
 
+    def begin(self) -> None:
+        """Tell the client that its command is begun: until then it may give it to another engine."""
+        self._send(frames.OUT)
+
+    def dismiss(self) -> None:
+        """The engine ends: the command finds itself cancelled, and may still say something."""
+        self._dismissed = self._cancelled = True
+        with contextlib.suppress(OSError):  # it has gone
+            self._connection.shutdown(socket.SHUT_RD)
+
     def cancelled(self) -> bool:
         """Look, without waiting, whether the client has gone or wants to stop. From any thread."""
         if not self._cancelled and self._reading.acquire(blocking=False):
@@ -74,6 +87,7 @@ class RemoteSession:
                 self._look()
             finally:
                 self._reading.release()
+        self.cut_short |= self._dismissed
         return self._cancelled
 
     def find(self, path: str) -> Sequence[str]:
@@ -219,6 +233,7 @@ class RemoteSession:
                 if self._waiting:
                     return self._waiting.pop(0)
                 self._receive()
+        self.cut_short |= self._dismissed
         raise Cancelled("interrupted")
 
     def _look(self) -> None:

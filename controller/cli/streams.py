@@ -1,68 +1,12 @@
-"""logs, exec, attach: what a container says, and what is said to it."""
-
-import json
-from collections.abc import Iterator
-from datetime import datetime
+"""exec, attach: processes in a container, and their streams."""
 
 from controller.cli.arguments import MANY, Flag, Verb
 from controller.cli.call import Call
-from controller.cli.clean import clean_bytes
 from controller.interface import Stream
 from resources.errors import Cancelled, EngineError, InvalidArgument
 
 FAILED, NOT_EXECUTABLE, NOT_THERE = 125, 126, 127
 _UNKNOWN = -1
-_PIECE = 65536
-
-
-def logs(call: Call) -> int:
-    ref = call.container(call.arguments.words[0])
-    call.found(ref)
-    found = call.backend.operations.logs(
-        ref,
-        tail=_tail(call),
-        since=call.moment("since"),
-        follow=call.arguments.on("follow"),
-        all_tasks=call.arguments.on("all"),
-        stopped=call.session.cancelled,
-    )
-    parts = (_shown(call, *entry) for entry in found)
-    # Line by line only where the next one may be long in coming.
-    for stream, data in parts if call.arguments.on("follow") else _gathered(parts):
-        (call.session.err if stream == "stderr" else call.session.out)(data)
-        if call.session.cancelled():
-            raise Cancelled("interrupted")
-    return 0
-
-
-def _shown(call: Call, time: datetime, stream: str, data: bytes) -> tuple[str, bytes]:
-    if call.arguments.text("output") == "json":
-        line = {"time": time.isoformat(), "stream": stream, "data": data.decode("utf-8", "surrogateescape")}
-        return "stdout", (json.dumps(line) + "\n").encode()
-    stamp = f"{time.isoformat(timespec='microseconds')} ".encode() if call.arguments.on("timestamps") else b""
-    return stream, stamp + (clean_bytes(data).encode() if call.session.stdout_tty else data)
-
-
-def _gathered(parts: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    """Lines of one stream that follow one another, as one piece."""
-    stream, gathered = "", bytearray()
-    for next_stream, data in parts:
-        if gathered and (next_stream != stream or len(gathered) > _PIECE):
-            yield stream, bytes(gathered)
-            gathered.clear()
-        stream = next_stream
-        gathered += data
-    if gathered:
-        yield stream, bytes(gathered)
-
-
-def _tail(call: Call) -> int | None:
-    text = call.arguments.text("tail", "all")
-    if text == "all":
-        return None
-    if not text.isdecimal() or len(text) > 9:
-        raise InvalidArgument(f"--tail {text[:40]!r} is no number of lines")
-    return int(text)
 
 
 def exec_(call: Call) -> int:
@@ -136,21 +80,6 @@ def _failure(error: EngineError) -> int:
 
 
 VERBS = (
-    Verb(
-        "logs",
-        "NAME",
-        "what a container has written",
-        logs,
-        (
-            Flag("follow", "go on, over restarts too, until it is deleted", short="f"),
-            Flag("tail", "only the last N lines", value="N"),
-            Flag("since", "only from then on: 10m, or a time", value="T"),
-            Flag("timestamps", "begin each line with its time", short="t"),
-            Flag("all", "of earlier incarnations too"),
-            Flag("output", "how to print", short="o", value="FORM", choices=("text", "json")),
-        ),
-        (1, 1),
-    ),
     Verb(
         "exec",
         "[-it] NAME -- COMMAND …",

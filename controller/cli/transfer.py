@@ -116,6 +116,8 @@ class Transfer:
 
     def _sum(self) -> str:
         blobs = [part for what, part in self._parts.items() if what != RESOLVE]
+        if not blobs:
+            return _WORDS[RESOLVE]
         total = sum(part.total for part in blobs) if all(part.total for part in blobs) else 0
         return amount(sum(part.done for part in blobs), total, self._rate.value)
 
@@ -126,7 +128,7 @@ class Transfer:
         session = self._call.session
         columns, room = session.columns or 80, max((session.rows or 24) - 3, 1)
         blobs = [(what, part) for what, part in self._parts.items() if what != RESOLVE]
-        head = self._sum() if blobs else _WORDS[RESOLVE]
+        head = self._sum()
         # Those under way stay in sight.
         blobs.sort(key=lambda blob: blob[1].complete)
         bars = (f"  {one_line(_bar(what, part))}" for what, part in blobs[:room])

@@ -8,6 +8,8 @@ from controller.cli import reading
 from controller.cli.arguments import Verb
 from controller.cli.call import Call
 from controller.consistency import cycles
+from controller.host import Host
+from controller.network_rules import network_problems
 from controller.store.snapshot import Snapshot
 from manifests.interface import Loaded, NeedKind
 from manifests.load import dangling
@@ -22,6 +24,7 @@ def validate(call: Call) -> int:
     after = _objects(loaded)
     located = {one.manifest.ref: one for one in loaded.manifests}
     problems = [*dangling(loaded, lambda _: False), *cycles(located, after)]
+    problems += network_problems(located, Snapshot(), after, Host())
     problems += _files(call, loaded)
     ordered = in_order(problems, [one.where("").file for one in loaded.manifests])
     if any(not problem.warning for problem in ordered):

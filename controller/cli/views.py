@@ -1,7 +1,7 @@
 """Objects as users see them: JSON, manifests, columns (PURE). Nothing here shows what a Secret holds."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -142,33 +142,50 @@ def _image(item: Object, status: Status, now: datetime) -> str:
 
 
 def _ports(item: Object, status: Status, now: datetime) -> str:
-    del now
-    return ",".join(ports(item, status))
+    del item, now
+    return ",".join(ports(status))
 
 
 _EVERYWHERE = ("0.0.0.0", "::")
 
 
-def ports(item: Object, status: Status) -> Sequence[str]:
-    """Those a container is reached at; those it is to be, where it does not say yet."""
+def ports(status: Status) -> Sequence[str]:
+    """Those a container is reached at, as Docker shows them: `127.0.0.1:8080->80/tcp`, `0.0.0.0:8000-8009->80-89/tcp`."""
     reported = status.fields.get("ports")
-    if not isinstance(reported, list | tuple) or not reported:
-        asked = item.effective.ports
-        return [_port(port.host or "*", port.container, port.protocol, port.address or "") for port in asked]
-    at: dict[tuple[int, int, str], list[str]] = {}
-    for port in reported:
-        at.setdefault((port["host"], port["container"], port["protocol"]), []).append(port["address"])
-    return [
-        _port(*key, address)
-        for key, addresses in at.items()
-        for address in ([""] if set(addresses) == set(_EVERYWHERE) else addresses)
-    ]
+    if not isinstance(reported, list | tuple):
+        return ()
+    return _joined((one["protocol"], one["address"], one["host"], one["container"]) for one in reported)
 
 
-def _port(host: int | str, container: int, protocol: str, address: str = "") -> str:
-    """As Docker shows it: `127.0.0.1:8080->80/tcp`; without an address, all of IPv4 and IPv6."""
-    where = f"[{address}]:" if ":" in address else f"{address}:" if address else ""
-    return f"{where}{host}->{container}/{protocol}"
+def asked_ports(item: Object) -> Sequence[str]:
+    """Those it is to be reached at; 0 is a port of the host that is yet to be chosen."""
+    return _joined(
+        (port.protocol, address, port.host or 0, port.container)
+        for port in item.effective.ports
+        for address in ([port.address] if port.address else _EVERYWHERE)
+    )
+
+
+def _joined(found: Iterable[tuple[str, str, int, int]]) -> Sequence[str]:
+    """Ports that follow one another on both sides are one entry."""
+    runs: list[tuple[str, str, int, int, int]] = []
+    for protocol, address, host, container in sorted(found):
+        last = runs[-1] if runs else None
+        if last and host and (protocol, address, host, container) == (*last[:2], last[2] + last[4], last[3] + last[4]):
+            runs[-1] = (*last[:4], last[4] + 1)
+        else:
+            runs.append((protocol, address, host, container, 1))
+    runs.sort(key=lambda run: (run[3], run[0], ":" in run[1], run[1], run[2]))
+    return [_port(*run) for run in runs]
+
+
+def _port(protocol: str, address: str, host: int, container: int, count: int) -> str:
+    where = f"[{address}]" if ":" in address else address
+    return f"{where}:{_run(host, count) if host else '*'}->{_run(container, count)}/{protocol}"
+
+
+def _run(first: int, count: int) -> str:
+    return str(first) if count == 1 else f"{first}-{first + count - 1}"
 
 
 def addresses(status: Status, network: str) -> Sequence[str]:
@@ -183,8 +200,8 @@ def endpoints(status: Status) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _addresses(item: Object, status: Status, now: datetime) -> str:
-    del item, now
-    return ",".join(address for network in endpoints(status) for address in addresses(status, network))
+    del now
+    return ",".join(address for one in item.effective.networks for address in addresses(status, one.name or ""))
 
 
 def _networks(item: Object, status: Status, now: datetime) -> str:
@@ -229,6 +246,11 @@ def subnets(item: Object, status: Status) -> Sequence[str]:
     return [one["subnet"] for one in reported] or [subnet.subnet for subnet in item.effective.subnets]
 
 
+def _internal(item: Object, status: Status, now: datetime) -> str:
+    del status, now
+    return "yes" if item.effective.internal else "no"
+
+
 def _keys(item: Object, status: Status, now: datetime) -> str:
     del status, now
     return ",".join(sorted(item.effective.entries))
@@ -243,9 +265,14 @@ def human_size(size: float) -> str:
 
 
 _COLUMNS: Mapping[Kind, Sequence[tuple[str, Cell]]] = {
-    Kind.CONTAINER: (("UP", _started), ("RESTARTS", _field("restarts")), ("EXIT", _field("exitCode"))),
+    Kind.CONTAINER: (
+        ("UP", _started),
+        ("RESTARTS", _field("restarts")),
+        ("EXIT", _field("exitCode")),
+        ("PORTS", _ports),
+    ),
     Kind.IMAGE: (("SOURCE", _source), ("SIZE", _size)),
-    Kind.NETWORK: (("DRIVER", _of_spec("driver")), ("SUBNETS", _subnets)),
+    Kind.NETWORK: (("DRIVER", _of_spec("driver")), ("SUBNETS", _subnets), ("INTERNAL", _internal)),
     Kind.VOLUME: (("DRIVER", _of_spec("driver")), ("SIZE", _volume_size), ("RECLAIM", _of_spec("reclaim"))),
     Kind.SECRET: (("KEYS", _keys),),
     Kind.CONFIG: (("KEYS", _keys),),
@@ -256,7 +283,6 @@ _WIDE: Mapping[Kind, Sequence[tuple[str, Cell]]] = {
         ("IMAGE", _image),
         ("NETWORKS", _networks),
         ("ADDRESSES", _addresses),
-        ("PORTS", _ports),
     ),
     Kind.IMAGE: (("DIGEST", _field("digest", "image")),),
 }

@@ -10,7 +10,11 @@ RUN_ROOT = "/run/lading"
 ENGINE, ASK_OR_HERE, HERE = "engine", "ask or here", "here"
 """Needs an engine, and starts one · asks an engine that runs, and does without otherwise · runs in the client's process."""
 
-_ASK_OR_HERE = ("version", "validate", "schema", "completion", "help", "")
+_ENGINE = (
+    *("apply", "plan", "delete", "get", "describe", "graph", "events", "top", "stats", "df"),
+    *("start", "stop", "restart", "pause", "resume", "kill", "rename", "wait", "logs", "exec", "attach", "cp"),
+    *("image", "network", "login", "logout", "shutdown"),
+)
 _HERE = ("serve", "doctor")
 _GLOBAL_VALUES = ("--root", "--run-root", "-n", "--namespace")
 _EXEC_VALUES = ("-e", "--env", "-u", "--user", "-w", "--workdir")
@@ -50,6 +54,6 @@ def scan(argv: "Sequence[str]") -> Line:
 def _policy(verb: str, flags: "set[str]") -> str:
     if verb in _HERE or (verb == "apply" and "--once" in flags) or (verb == "version" and "--client" in flags):
         return HERE
-    if verb in _ASK_OR_HERE or "-h" in flags or "--help" in flags:
+    if verb not in _ENGINE or "-h" in flags or "--help" in flags:
         return ASK_OR_HERE
     return ENGINE

@@ -127,9 +127,15 @@ def _networks(facts: Facts) -> Iterator[Finding]:
         why = "our own rules let pass what is to pass, and cannot undo what the firewall of another does"
         yield Finding("firewall", _WARNING, what, why, fix)
     if facts.root_user and not facts.network_errors:
-        yield Finding("networks", _OK, "bridges, veth links, nftables, connection tracking and forwarding work here")
+        what = "bridges, veth links, nftables, connection tracking and forwarding work here"
+        yield Finding("networks", _OK, what, "" if kernel_version(facts.kernel) >= _HELD_TABLES else _NOT_HELD)
 
 
+_HELD_TABLES = (6, 9)
+_NOT_HELD = (
+    "before 6.9 the engine cannot hold its table of the firewall: after `nft flush ruleset` of another program published ports "
+    "are lost and all ports open to whoever has a route, until the engine has mended it, and while none runs nothing does"
+)
 _REFUSED = "a container on any network but `host` and `none` does not start without it"
 _OF_NETWORKS = {
     "links": ("links", _REFUSED, "load the modules bridge and veth; boot a kernel that has them"),

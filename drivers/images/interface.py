@@ -151,8 +151,8 @@ class Images(Protocol):
         """Import a `docker save` or OCI archive, plain, gzip or zstd, found out from its content; return the images of
         that platform, none named yet (names are the caller's to give; those in the archive are in `Image.names_in`).
 
-        Raises: InvalidArgument (not an archive, nothing for the platform; names the entry), DataLoss (digests),
-        ResourceExhausted (limits or space).
+        Raises: InvalidArgument (not an archive, nothing for the platform, beyond our limits; names the entry), DataLoss
+        (digests), ResourceExhausted (space).
         """
 
     def import_layout(self, source: Path, *, platform: str, progress: Progress | None = None) -> Sequence[Image]:
@@ -179,11 +179,11 @@ class Images(Protocol):
         A blob wanted by several pulls is fetched once. What an error, a cancellation or kill -9 interrupts is kept for
         a day, also from `prune`, and the next pull of the reference goes on there; see `abandon`.
 
-        Raises: InvalidArgument (malformed reference or documents, an artifact, nothing for the platform; says what
-        there is), NotFound (no such image), PermissionDenied (login missing or refused), Unavailable (the registry does
-        not answer, or asks to wait: says until when), DataLoss (content that does not verify; nothing of it is kept),
-        ResourceExhausted (limits or space: says how much is needed), Unsupported (a format of before 2016; no
-        registries are set up), Cancelled. Takes long: run it as a job.
+        Raises: InvalidArgument (malformed reference or documents, beyond our limits, an artifact, nothing for the
+        platform; says what there is), NotFound (no such image), PermissionDenied (login missing or refused),
+        Unavailable (the registry does not answer, or asks to wait: says until when), DataLoss (content that does not
+        verify; nothing of it is kept), ResourceExhausted (space: says how much is needed), Unsupported (a format of
+        before 2016; no registries are set up), Cancelled. Takes long: run it as a job.
         """
 
     def resolve(
@@ -217,8 +217,8 @@ class Images(Protocol):
     def unpack(self, image: Image, *, progress: Progress | None = None) -> None:
         """Unpack the layers into committed snapshots by chain ID, in parallel; what is there already is not done again.
 
-        Each layer's diff ID is verified while it is read. Raises: DataLoss, InvalidArgument (hostile entry, named),
-        ResourceExhausted. Takes long: run it as a job.
+        Each layer's diff ID is verified while it is read. Raises: DataLoss, InvalidArgument (hostile entry, named; a
+        decompression bomb), ResourceExhausted. Takes long: run it as a job.
         """
 
     def prune(self, keep: Sequence[str]) -> int:

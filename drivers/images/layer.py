@@ -9,7 +9,7 @@ from drivers.images.limits import DEFAULT, Limits
 from drivers.images.manifest import layer_compression
 from drivers.images.streams import opened
 from drivers.images.tar import TarReader
-from resources.errors import DataLoss, InvalidArgument
+from resources.errors import DataLoss, InvalidArgument, ResourceExhausted
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def unpack_layer(job: LayerJob, progress: Callable[[int], None] | None = None, l
             _compare("digest", stream.digest, job.digest)
             _compare("diff ID", stream.diff_id, job.diff_id)
             return result
-    except (InvalidArgument, DataLoss) as error:
+    except (InvalidArgument, DataLoss, ResourceExhausted) as error:
         raise type(error)(f"layer {job.digest}: {error.message}", hint=error.hint) from error
 
 

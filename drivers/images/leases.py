@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from drivers.images.digest import is_digest
+from drivers.images.partial import storage_error
 from drivers.images.strictjson import load_object
 from drivers.kernel.durable import write_durable
 from resources.errors import EngineError
@@ -81,8 +82,12 @@ class Lease:
         self.fulfilled = False
 
     def hold(self, digests: Collection[str]) -> None:
+        """Raises: ResourceExhausted, DataLoss."""
         with self._lock:
-            write_durable(self.path, json.dumps({"digests": sorted(digests)}).encode())
+            try:
+                write_durable(self.path, json.dumps({"digests": sorted(digests)}).encode())
+            except OSError as error:
+                raise storage_error(error) from error
 
 
 def _name(reference: str, platform: str) -> str:

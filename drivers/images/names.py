@@ -5,19 +5,22 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from drivers.images.digest import checked
 from drivers.images.interface import Descriptor
+from drivers.images.partial import storage_error
 from drivers.images.strictjson import load_object
 from drivers.kernel.durable import write_durable
-from resources.errors import DataLoss, InvalidArgument
+from resources.errors import DataLoss, InvalidArgument, ResourceExhausted
 
 _NAME = "org.opencontainers.image.ref.name"
 _LIMIT = 64 << 20
 _MAX_NAME = 600
+_SPARE = 256 << 10
+"""What is kept to be given up for taking names away when the disk is full."""
 
 
 class IndexImageStore:
@@ -26,6 +29,7 @@ class IndexImageStore:
     def __init__(self, root: Path) -> None:
         self._path = root / "index.json"
         self._lock_path = root / "index.lock"
+        self._spare = root / "index.spare"
         self._lock = threading.Lock()
         with self._exclusive():
             if not self._path.exists():
@@ -47,7 +51,12 @@ class IndexImageStore:
         with self._exclusive():
             names = self._read()
             if names.pop(name, None):
-                self._write(names)
+                try:
+                    self._write(names)
+                except ResourceExhausted:
+                    # Whoever makes room on a full disk begins here.
+                    self._spare.unlink(missing_ok=True)
+                    self._write(names)
 
     def list(self) -> Sequence[tuple[str, Descriptor]]:
         return sorted(self._read().items(), key=lambda item: item[0])
@@ -83,7 +92,13 @@ class IndexImageStore:
             "mediaType": "application/vnd.oci.image.index.v1+json",
             "manifests": manifests,
         }
-        write_durable(self._path, json.dumps(document, indent=1).encode() + os.linesep.encode())
+        try:
+            write_durable(self._path, json.dumps(document, indent=1).encode() + os.linesep.encode())
+        except OSError as error:
+            raise storage_error(error) from error
+        if not self._spare.exists():
+            with suppress(OSError):
+                write_durable(self._spare, bytes(_SPARE))
 
 
 def _named(entry: dict[str, Any]) -> tuple[str, Descriptor]:

@@ -11,7 +11,7 @@ import zstandard
 from isal import igzip_lib
 
 from drivers.images.limits import DEFAULT, Limits
-from resources.errors import DataLoss, EngineError, InvalidArgument, ResourceExhausted
+from resources.errors import DataLoss, EngineError, InvalidArgument
 
 CHUNK = 1 << 20
 _SMALL = 1 << 16
@@ -175,10 +175,8 @@ class Unpacked:
                 data = self._reader.read(CHUNK)
                 total += len(data)
                 if total > self._limit:
-                    raise ResourceExhausted(
-                        f"it unpacks to more than {self._limit} bytes",
-                        hint="a decompression bomb, or raise the limit for unpacked layers",
-                    )
+                    # More room would not help: to try it again would only burn time.
+                    raise InvalidArgument(f"it unpacks to more than {self._limit} bytes: a decompression bomb")
                 self._hash.update(data)
                 self._put(data)
                 if not data:

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from drivers.images.limits import DEFAULT, Limits
-from resources.errors import InvalidArgument, ResourceExhausted
+from resources.errors import InvalidArgument
 
 BLOCK = 512
 _ZEROS = bytes(BLOCK)
@@ -74,7 +74,7 @@ class TarReader:
         while (entry := self._next()) is not None:
             self._entries += 1
             if self._entries > self._limits.max_entries:
-                raise ResourceExhausted(f"the archive has more than {self._limits.max_entries} entries")
+                raise InvalidArgument(f"the archive has more than {self._limits.max_entries} entries")
             yield entry
 
     @property
@@ -177,7 +177,7 @@ class TarReader:
     def _meta(self, header: bytes) -> bytes:
         size = _number(header[124:136], "size")
         if size > self._limits.max_header:
-            raise ResourceExhausted(f"an extended header of {size} bytes", hint=f"at most {self._limits.max_header}")
+            raise InvalidArgument(f"an extended header of {size} bytes", hint=f"at most {self._limits.max_header}")
         self._begin(size)
         parts: list[bytes] = []
         while part := self.read(size):

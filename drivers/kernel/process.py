@@ -1,6 +1,7 @@
 """What /proc says of processes: a pid counts only together with its start time, and a boot with its id."""
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 _HERTZ = os.sysconf("SC_CLK_TCK")
+_EXEC_LOOKS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +90,16 @@ def arguments(pid: int) -> tuple[str, ...]:
 
 def processes() -> Iterator[Process]:
     for name in os.listdir("/proc"):
-        if name.isdigit() and (command := arguments(int(name))):
+        if name.isdigit() and (command := _settled_arguments(int(name))):
             yield Process(int(name), command)
+
+
+def _settled_arguments(pid: int) -> tuple[str, ...]:
+    """A process within an exec has an executable and no command line for a moment: it is asked again."""
+    command = arguments(pid)
+    for _ in range(_EXEC_LOOKS):
+        if command or not os.path.exists(f"/proc/{pid}/exe"):
+            break
+        time.sleep(0.0005)
+        command = arguments(pid)
+    return command

@@ -2,9 +2,9 @@
 
 A *sandbox* is the network namespace of a container, an *endpoint* its attachment to one network. Networks of the drivers
 `host` and `none` need no more than a sandbox; `bridge` makes a link a network and a pair of links an endpoint. Addresses
-and host ports are allocated (`Ipam`, `HostPorts`: who holds what, in the store, before the kernel hears of it), ports are
-published by rules of a firewall table of our own and, where no rule can do it, by a proxy (`PortPublisher`). Names are
-answered, and ports proxied, by a process that outlives the engine: drivers.network.names.interface.
+and host ports are allocated (ipam.interface, ports.interface: who holds what, in the store, before the kernel hears of it),
+ports are published by rules of a firewall table of our own (firewall.interface) and, where no rule can do it, by a proxy.
+Names are answered, and ports held and proxied, by a process that outlives the engine: names.interface.
 
 All of it is named from ids, so that what is listed and belongs to nobody can be told and removed. Every write is
 idempotent and mends what is half done or altered; every read says what is so, and absence is a value.
@@ -13,7 +13,7 @@ idempotent and mends what is half done or altered; every read says what is so, a
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Sandbox:
     netns: Path | None
     """The file that holds the network namespace; None for one that uses the host's."""
     loopback_up: bool
+    """And has its addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class SandboxDriver(Protocol):
     """Make network namespaces that outlive the engine (bound to `<run root>/netns/<id>`)."""
 
     def create(self, sandbox_id: str, *, pid: int | None = None) -> Sandbox:
-        """Make the namespace with loopback up. Idempotent; a half-made one is completed.
+        """Make the namespace with loopback up and at 127.0.0.1 and ::1. Idempotent; a half-made one is completed.
 
         With `pid`, one whose name has been lost gets it again: it is the namespace of that process. Raises:
         FailedPrecondition when the process is gone.
@@ -89,9 +90,6 @@ class Prober(Protocol):
     def tcp(self, sandbox: str | None, port: int, timeout: float) -> ProbeAnswer: ...
 
 
-Transport = Literal["tcp", "udp"]
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing on the host that is not as it was asked for."""
@@ -127,7 +125,7 @@ class NetworkConfig:
     """The object's uid: 32 hex digits."""
     pools: tuple[Pool, ...]
     mtu: int | None = None
-    """None: that of the link the host's default route goes over, or else 1500."""
+    """None: that of the link the host's default route goes over, also when it becomes another, or else 1500."""
     internal: bool = False
     """No way out and none in, but to and from the host itself."""
     isolated: bool = False
@@ -151,7 +149,7 @@ class EndpointConfig:
     network_id: str
     netns: Path
     interface: str
-    """Its name inside: `eth0`."""
+    """Its name inside: `eth0`. One that was given another is called so again."""
     addresses: tuple[str, ...]
     """With the length of the prefix: `10.42.0.5/24`."""
     mac: str
@@ -206,160 +204,3 @@ class NetworkDriver(Protocol):
 
     def attached(self, sandbox_id: str) -> Mapping[str, str]:
         """Interface names by network id, as far as they are there."""
-
-
-class Holder(Protocol):
-    @property
-    def uid(self) -> str: ...
-    @property
-    def slot(self) -> str: ...
-
-
-class Allocations(Protocol):
-    """Who holds which value of a pool, in the store (controller.store.allocations): a value has one holder, and a slot of a
-    holder one value. Safe from any thread; what an object holds is freed when it is removed."""
-
-    def hold(self, uid: str, pool: str, wanted: Mapping[str, str]) -> None:
-        """Give the holder just these values of the pool, by slot, and free what else of it it held, all at once. Raises:
-        Conflict naming who has one of them."""
-
-    def held(self, uid: str) -> Mapping[tuple[str, str], str]:
-        """(pool, slot) -> value."""
-
-    def taken(self, pool: str, prefix: str = "") -> Mapping[str, Holder]:
-        """By value; those that begin with `prefix`, which costs no more than they do."""
-
-
-@dataclass(frozen=True, slots=True)
-class SubnetRequest:
-    subnet: str
-    gateway: str = ""
-    """"": the first address of the subnet (of an IPv6 one, the one after the subnet-router anycast address)."""
-    ip_range: str = ""
-    reserved: tuple[str, ...] = ()
-
-
-class Ipam(Protocol):
-    """Address management. One process allocates; what it gave is the same after a restart."""
-
-    def allocate_subnets(self, network_id: str, asked: Sequence[SubnetRequest]) -> tuple[Pool, ...]:
-        """Hold these subnets for the network, or, where none is asked for, one of the engine's own pools that meets no
-        route of the host and no other network's. What it held before and asks for no more is freed.
-
-        Raises: Conflict naming the network or the route that overlaps; ResourceExhausted; InvalidArgument.
-        """
-
-    def pools(self, network_id: str, asked: Sequence[SubnetRequest]) -> tuple[Pool, ...]:
-        """What `allocate_subnets` has given for just this request; () when it has not (yet). Changes nothing."""
-
-    def allocate(
-        self, network_id: str, pools: Sequence[Pool], holder: str, *, ipv4: str = "", ipv6: str = ""
-    ) -> tuple[str, ...]:
-        """One address a family of the network's pools, without the prefix length, held by `holder` (an object's uid) until
-        it is released: those asked for, or those it has already, or free ones. An address that was freed is given again
-        as late as possible.
-
-        Raises: Conflict naming who has the address asked for; ResourceExhausted ("10.42.0.0/29 has 5 addresses, and all
-        are taken"); InvalidArgument (not in the network, its gateway, its broadcast address).
-        """
-
-    def addresses(self, holder: str) -> Mapping[str, tuple[str, ...]]:
-        """What it holds, by network id, IPv4 first."""
-
-    def release(self, holder: str, network_id: str) -> None:
-        """Of what is not held: fine."""
-
-
-@dataclass(frozen=True, slots=True)
-class PortRequest:
-    container: int
-    host: int | None = None
-    """None: a free one."""
-    address: str = ""
-    """"" is 0.0.0.0 and [::]."""
-    protocol: Transport = "tcp"
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """A socket of the host's own network that listens (TCP) or is bound (UDP)."""
-
-    protocol: Transport
-    address: str
-    """"0.0.0.0", "::" (which takes IPv4 too unless `v6_only`), or one of the host's."""
-    port: int
-    v6_only: bool = False
-    inode: int = 0
-
-    @property
-    def place(self) -> str:
-        """Where it is in the way of a port, as requests say it: "" is 0.0.0.0 and [::]."""
-        return "" if self.address == "::" and not self.v6_only else self.address
-
-
-@dataclass(frozen=True, slots=True)
-class SocketOwner:
-    pid: int
-    name: str
-    """Printable."""
-
-    def __str__(self) -> str:
-        return f"{self.name} (pid {self.pid})"
-
-
-class HostPorts(Protocol):
-    """Which container has which port of the host."""
-
-    def allocate(self, holder: str, asked: Sequence[PortRequest]) -> tuple[PortRequest, ...]:
-        """The same with each `host` filled in, held until released; what it held and asks for no more is freed, even where
-        it gets nothing for it. Two may have the same port only at different addresses, none of them all addresses; of the
-        free ones none is given that anybody listens on.
-
-        Raises: Conflict naming who has it; ResourceExhausted.
-        """
-
-    def held(self, holder: str, asked: Sequence[PortRequest]) -> tuple[PortRequest, ...]:
-        """What `allocate` has given for just this request; () when it has not (yet). Changes nothing."""
-
-    def holds(self, holder: str) -> bool:
-        """Whether it has any, whatever it asked for then."""
-
-    def release(self, holder: str) -> None: ...
-
-    def listeners(self) -> Sequence[Listener]:
-        """Of all processes but the one of ours that stands in for a rule."""
-
-    def owner(self, listener: Listener) -> SocketOwner | None:
-        """Whose it is, None when that cannot be found. Slow."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedPort:
-    host: int
-    container: int
-    address: str = ""
-    """Where on the host; "" everywhere."""
-    protocol: Transport = "tcp"
-    ipv4: str = ""
-    """The endpoint's addresses, as far as it has them."""
-    ipv6: str = ""
-
-
-class PortPublisher(Protocol):
-    """Makes ports of containers ports of the host: from outside, from the host by any of its addresses and by localhost,
-    from containers of any network, the publishing one included. A port at 127.0.0.1 or ::1 is reached from the host alone.
-    """
-
-    def publish(self, owner: str, ports: Sequence[PublishedPort]) -> None:
-        """Make these and no others the owner's (a uid), in one transaction: what is there before and after is not
-        interrupted. Connections of ports that are withdrawn end. () withdraws all.
-
-        Raises: Conflict naming the other owner, or that somebody listens where a proxy is needed; InvalidArgument (no address
-        of the container can carry it); Unavailable.
-        """
-
-    def published(self, owner: str) -> tuple[PublishedPort, ...]:
-        """What is truly there, sorted; one that is there in part is not told."""
-
-    def list(self) -> Sequence[str]:
-        """Owners that anything is there of."""

@@ -70,8 +70,10 @@ def creation(
     actions += intent.networks.allocations
     filling = _copy_ups(intent, observed, life, context)
     actions += filling.actions
-    if (filling.waiting or filling.actions or intent.networks.allocations) and not context.planning:
-        return Steps(tuple(actions), filling.waiting, filling.wake_at)
+    unsettled = intent.networks.allocations or intent.networks.obstacles
+    if (filling.waiting or filling.actions or unsettled) and not context.planning:
+        waiting = "; ".join(filter(None, (filling.waiting, *intent.networks.obstacles)))
+        return Steps(tuple(actions), waiting, filling.wake_at)
     actions += _connected(intent, observed, life)
     actions += _sources(intent, observed, life)
     actions += _task(intent, observed, life, attempt, failures)

@@ -96,6 +96,9 @@ def diff(desired: Object | None, observed: Observed, context: Context) -> Contai
     former = _end_former(case)
     if former.wake_at is not None:
         return case.diff(former.actions, wake_at=former.wake_at, waiting="its former process has not ended")
+    if observed.network.yields and not context.planning:
+        files = create.files(observed, life) if life.alive else []
+        return case.diff([*former.actions, *network_steps.vacate(asked, observed, life), *files])
     decided = _decided(case)
     unused = _unused(case)
     wake_at = decided.wake_at
@@ -222,7 +225,7 @@ def _created(case: _Case) -> ContainerDiff:
     task, asked = case.task, case.intent
     if asked.state == STOPPED or (asked.state == CREATED and worst(_but_state(case.found)) < ChangeKind.RESTART):
         return case.at_rest()
-    if _but_state(case.found) or asked.networks.allocations:
+    if _but_state(case.found) or asked.networks.allocations or asked.networks.obstacles:
         return _made(case, attempt=task.attempt + 1, failures=_failures(task))
     waiting = case.gate()
     if waiting and not case.context.planning:
@@ -266,7 +269,8 @@ def _living(case: _Case) -> ContainerDiff:
 def _unsettled(case: _Case) -> str:
     """Why networks or ports that are asked for are still to come."""
     come = any(change.path.startswith(("spec.networks", "spec.ports", "endpoint.")) for change in case.found)
-    return case.gate() if come else ""
+    found = (case.gate() if come else "", *case.intent.networks.obstacles)
+    return "; ".join(filter(None, found))
 
 
 def _restarted(case: _Case, kept: Upkeep) -> ContainerDiff:

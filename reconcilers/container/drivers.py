@@ -7,8 +7,10 @@ from pathlib import Path
 
 from drivers.images.interface import Images
 from drivers.logs.interface import LogDriver
-from drivers.network.interface import HostPorts, Ipam, NetworkDriver, PortPublisher, Prober, SandboxDriver
+from drivers.network.interface import NetworkDriver, Prober, SandboxDriver
+from drivers.network.ipam.interface import Ipam
 from drivers.network.names.interface import Names
+from drivers.network.ports.interface import HostPorts, PortPublisher
 from drivers.runtime.interface import Runtime
 from drivers.snapshots.interface import RootFilesystems, Snapshotter
 from drivers.volumes.interface import CopyUp, Projector, Stage, VolumeDriver

@@ -102,6 +102,10 @@ def endpoints(
         view, old = network.views.get(name), recorded.get(name)
         if view is not None and old is not None and old.get("network") != view.uid:
             old = None
+        if view is not None and view.uid in network.yields and not planning:
+            continue
+        if old is not None and not planning and not _still_own(old, network):
+            old = None
         made = None if kept and not planning else _made(name, asked, view, network)
         if made is None and planning and (view is not None or old is None):
             made = _unknown(name, view)
@@ -111,6 +115,12 @@ def endpoints(
             mac = made.mac or asked.mac or _mac(made.plain)
             found.append(replace(made, mac=mac, aliases=asked.aliases, preferred=asked.default_route))
     return _named(_routed(found), network.attached, recorded)
+
+
+def _still_own(old: Mapping[str, Any], network: Networking) -> bool:
+    """Nobody else can have what it is recorded to have."""
+    plain = {address.partition("/")[0] for address in old["addresses"]}
+    return plain <= {*network.own(old["network"])}
 
 
 def held_addresses(asked: NetworkAttachment, view: NetworkView, network: Networking) -> tuple[str, ...] | None:

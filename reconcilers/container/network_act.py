@@ -10,13 +10,16 @@ from reconcilers.container.network_actions import (
     AllocateAddresses,
     AllocatePorts,
     AttachEndpoint,
+    AwaitAddresses,
     DetachEndpoint,
     ForgetFlows,
+    LetAddressesGo,
     PublishPorts,
     ReleaseAddresses,
     ReleasePorts,
     RemoveNames,
     SetNames,
+    VacateAddresses,
 )
 from resources.errors import FailedPrecondition
 
@@ -26,6 +29,9 @@ class NetworkActs:
         self._drivers = drivers
         self.acts: Mapping[type[Any], Callable[[Any], object]] = {
             AllocateAddresses: self._allocate,
+            AwaitAddresses: self._await,
+            VacateAddresses: lambda a: drivers.ipam.vacate(a.uid, a.network_id),
+            LetAddressesGo: lambda a: drivers.ipam.let_go(a.uid, a.network_id),
             ReleaseAddresses: lambda a: drivers.ipam.release(a.uid, a.network_id),
             AllocatePorts: lambda a: drivers.host_ports.allocate(a.uid, a.asked),
             ReleasePorts: lambda a: drivers.host_ports.release(a.uid),
@@ -39,6 +45,9 @@ class NetworkActs:
 
     def _allocate(self, action: AllocateAddresses) -> None:
         self._drivers.ipam.allocate(action.network_id, action.pools, action.uid, ipv4=action.ipv4, ipv6=action.ipv6)
+
+    def _await(self, action: AwaitAddresses) -> None:
+        self._drivers.ipam.await_addresses(action.network_id, action.uid, ipv4=action.ipv4, ipv6=action.ipv6)
 
     def _attach(self, action: AttachEndpoint) -> None:
         one = action.endpoint

@@ -1,9 +1,11 @@
 """The actions that connect a container with its networks, and take it off them (PURE)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from drivers.network.interface import Pool, PortRequest, PublishedPort
+from drivers.network.interface import Pool
 from drivers.network.names.interface import SandboxNames
+from drivers.network.ports.interface import PortRequest, PublishedPort
 from reconcilers.container.endpoints import Endpoint
 from reconcilers.container.model import UNKNOWN
 
@@ -23,9 +25,46 @@ class AllocateAddresses:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitAddresses:
+    uid: str
+    network: str
+    network_id: str
+    ipv4: str = ""
+    ipv6: str = ""
+    wakes: ClassVar[bool] = True
+
+    def describe(self) -> str:
+        asked = " and ".join(address for address in (self.ipv4, self.ipv6) if address)
+        return f"wait for {asked} of network/{self.network}"
+
+
+@dataclass(frozen=True, slots=True)
+class VacateAddresses:
+    uid: str
+    network_id: str
+    addresses: tuple[str, ...]
+    wakes: ClassVar[bool] = True
+
+    def describe(self) -> str:
+        return f"give {', '.join(self.addresses)} to who waits for it"
+
+
+@dataclass(frozen=True, slots=True)
+class LetAddressesGo:
+    uid: str
+    network_id: str
+    addresses: tuple[str, ...]
+    wakes: ClassVar[bool] = True
+
+    def describe(self) -> str:
+        return f"give back {', '.join(self.addresses)}"
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseAddresses:
     uid: str
     network_id: str
+    wakes: ClassVar[bool] = True
 
     def describe(self) -> str:
         return "give back its addresses of a network it left"
@@ -35,6 +74,8 @@ class ReleaseAddresses:
 class AllocatePorts:
     uid: str
     asked: tuple[PortRequest, ...]
+    wakes: bool = False
+    """It holds some already, and gives back those that it asks for no more."""
 
     def describe(self) -> str:
         named = (f"{port.host or 'a free one for ' + str(port.container)}/{port.protocol}" for port in self.asked)
@@ -44,6 +85,7 @@ class AllocatePorts:
 @dataclass(frozen=True, slots=True)
 class ReleasePorts:
     uid: str
+    wakes: ClassVar[bool] = True
 
     def describe(self) -> str:
         return "give back its host ports"
@@ -114,6 +156,9 @@ def shown(port: PublishedPort) -> str:
 
 NetworkAction = (
     AllocateAddresses
+    | AwaitAddresses
+    | VacateAddresses
+    | LetAddressesGo
     | ReleaseAddresses
     | AllocatePorts
     | ReleasePorts

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from drivers.network.interface import EndpointState, Pool, PortRequest, PublishedPort
+from drivers.network.interface import EndpointState, Pool
 from drivers.network.names.interface import SandboxNames
+from drivers.network.ports.interface import PortRequest, PublishedPort
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,14 @@ class Networking:
     """What this host can attach containers to."""
     held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Its addresses, by network ID. What is attached, published or named has been held first, and is until it is not."""
+    had: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Addresses it moved away from and still holds, since a link may have them."""
+    awaits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Addresses that it is noted to wait for."""
+    obstacles: Mapping[str, str] = field(default_factory=dict)
+    """Who has the addresses it asks for, in words."""
+    yields: frozenset[str] = frozenset()
+    """IDs of networks where it gives way to others, before there is anything it can have: nothing of it may lead there."""
     attached: Mapping[str, str] = field(default_factory=dict)
     """Interfaces of its present life by network ID; looked for where the record does not say it all."""
     states: Mapping[str, EndpointState | None] = field(default_factory=dict)
@@ -46,4 +55,13 @@ class Networking:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        return tuple(address for addresses in self.held.values() for address in addresses)
+        return tuple(address for network in self.claimed for address in self.own(network))
+
+    @property
+    def claimed(self) -> tuple[str, ...]:
+        """IDs of the networks where there is anything of it."""
+        return tuple(sorted({*self.held, *self.had, *self.awaits}))
+
+    def own(self, network_id: str) -> tuple[str, ...]:
+        """What nobody else can have there now."""
+        return (*self.held.get(network_id, ()), *self.had.get(network_id, ()))

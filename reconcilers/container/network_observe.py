@@ -1,10 +1,12 @@
 """Read what is there of a container's networks. Of one that is on none, and holds nothing, nothing is read but that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from drivers.network.interface import EndpointState, PublishedPort
+from drivers.network.interface import EndpointState
+from drivers.network.ipam.subnets import contains, parsed_address
 from drivers.network.names.interface import SandboxNames
+from drivers.network.ports.interface import PublishedPort
 from reconcilers.container import ports
 from reconcilers.container.drivers import ContainerDrivers
 from reconcilers.container.endpoints import own_networks
@@ -27,18 +29,22 @@ class NetworkObserver:
     def observe(self, desired: Object, lives: Sequence[Incarnation], context: Context) -> Networking:
         drivers, uid, spec = self._drivers, desired.metadata.uid, desired.effective
         life = lives[-1] if lives else None
-        held = drivers.ipam.addresses(uid)
+        claimed = self._claimed(uid)
+        held = bool(claimed.claimed)
         if not held and not own_networks(spec):
-            return Networking()
+            return claimed
         wanted = ports.requests(spec)
         # Who holds a port holds an address, and nothing is published that is not held.
-        holds = bool(held) and drivers.host_ports.holds(uid)
+        holds = held and drivers.host_ports.holds(uid)
         if desired.deleting:
-            return Networking(held=held, publishes=holds)
-        found = Networking(
-            views=self._views(desired, context),
+            return replace(claimed, publishes=holds)
+        views = self._views(desired, context)
+        found = replace(
+            claimed,
+            views=views,
             drivers=frozenset(drivers.networks),
-            held=held,
+            obstacles=self._obstacles(desired, views, claimed),
+            yields=claimed.yields | frozenset(self._left(views, claimed, blocked=bool(context.blockers))),
             ports=drivers.host_ports.held(uid, wanted) if holds and wanted else (),
             holds_ports=holds,
             published=self._published(uid) if holds else (),
@@ -54,7 +60,7 @@ class NetworkObserver:
 
     def leftover(self, uid: str) -> Networking:
         """Of an object that is gone: the store has freed what it held."""
-        return Networking(held=self._drivers.ipam.addresses(uid), publishes=uid in self.publishing())
+        return replace(self._claimed(uid), publishes=uid in self.publishing())
 
     def publishing(self) -> Sequence[str]:
         """Who has ports. What does not answer is asked again by the next sweep, as with names."""
@@ -93,6 +99,37 @@ class NetworkObserver:
                 pools = self._drivers.ipam.pools(uid, subnet_requests(spec))
                 found[name] = NetworkView(uid, spec.driver, pools, spec.internal, spec.dns, spec.mtu)
         return found
+
+    def _claimed(self, uid: str) -> Networking:
+        claims = self._drivers.ipam.claims(uid)
+        return Networking(
+            held={network: one.addresses for network, one in claims.items() if one.addresses},
+            had={network: one.had for network, one in claims.items() if one.had},
+            awaits={network: one.awaits for network, one in claims.items() if one.awaits},
+            yields=frozenset(network for network, one in claims.items() if one.yields),
+        )
+
+    def _obstacles(self, desired: Object, views: Mapping[str, NetworkView], claimed: Networking) -> Mapping[str, str]:
+        found = {}
+        for name, asked in own_networks(desired.effective):
+            view = views.get(name)
+            if view is not None and view.pools:
+                wanted = [fixed for fixed in (asked.ipv4, asked.ipv6) if fixed]
+                lacking = [fixed for fixed in wanted if fixed not in claimed.own(view.uid)]
+                found[view.uid] = self._drivers.ipam.obstacle(view.uid, desired.metadata.uid, lacking)
+        return {network: words for network, words in found.items() if words}
+
+    def _left(self, views: Mapping[str, NetworkView], claimed: Networking, *, blocked: bool) -> Iterator[str]:
+        """Networks that give up their subnets once nobody has an address there; and those that have moved on already, where
+        it cannot follow now: what it has there leads nowhere, and another network may wait for it."""
+        for view in views.values():
+            own = [parsed_address(address) for address in claimed.own(view.uid)]
+            if not own:
+                continue
+            if not view.pools and self._drivers.ipam.yields_subnets(view.uid):
+                yield view.uid
+            if view.pools and blocked and not all(any(contains(p, one) for p in view.pools) for one in own):
+                yield view.uid
 
     def _attached(self, life: Incarnation, found: Networking) -> Mapping[str, str]:
         """Only looked for where the record does not say it: a life that was cut short, a network that is new."""

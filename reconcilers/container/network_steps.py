@@ -1,34 +1,62 @@
 """The steps that connect a container, and those that disconnect it (PURE), each left out where it is done already."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from reconcilers.container import names
-from reconcilers.container.endpoints import Endpoint, own_networks
+from reconcilers.container.endpoints import Endpoint, held_addresses, own_networks
 from reconcilers.container.intent import Intent
 from reconcilers.container.model import Incarnation, Observed
 from reconcilers.container.network_actions import (
     AttachEndpoint,
     DetachEndpoint,
     ForgetFlows,
+    LetAddressesGo,
     NetworkAction,
     PublishPorts,
     ReleaseAddresses,
     ReleasePorts,
     RemoveNames,
     SetNames,
+    VacateAddresses,
 )
 
 
 def detach(intent: Intent, observed: Observed, life: Incarnation) -> list[NetworkAction]:
     """From the networks it left, and first of all: another may want the name of an interface. Its namespace may be lost,
     and the link there all the same."""
-    held = observed.network.held
-    return [DetachEndpoint(life.id, network, held[network]) for network in _left(intent, observed)]
+    seen = observed.network
+    return [DetachEndpoint(life.id, network, seen.own(network)) for network in _left(intent, observed)]
 
 
 def release(intent: Intent, observed: Observed) -> list[NetworkAction]:
-    """The addresses in the networks it left, once nothing leads there: held, they say that there may be something."""
-    return [ReleaseAddresses(observed.uid, network) for network in _left(intent, observed)]
+    """The addresses in the networks it left, and those it moved away from, once nothing leads there: held, they say that
+    there may be something."""
+    left = _left(intent, observed)
+    return [*(ReleaseAddresses(observed.uid, network) for network in left), *_moved(intent, observed, left)]
+
+
+def _moved(intent: Intent, observed: Observed, left: Sequence[str]) -> Iterator[NetworkAction]:
+    used = {address for one in intent.networks.endpoints for address in one.plain}
+    for network, addresses in observed.network.had.items():
+        if network not in left and not used & {*addresses}:
+            yield ForgetFlows(addresses)
+            yield LetAddressesGo(observed.uid, network, addresses)
+
+
+def vacate(intent: Intent, observed: Observed, life: Incarnation) -> list[NetworkAction]:
+    """Others get on only if it gives way, and then it gets on too: what it has there goes to who waits for it, once nothing
+    leads there any more."""
+    seen, found = observed.network, list[NetworkAction]()
+    going = {address for network in seen.yields for address in seen.own(network)}
+    staying = tuple(port for port in seen.published if not going & {port.ipv4, port.ipv6})
+    if staying != seen.published:
+        found.append(PublishPorts(observed.uid, staying))
+    if seen.names is not None:
+        found += serve_names(intent, observed)
+    for network in sorted(seen.yields):
+        found.append(DetachEndpoint(life.id, network, seen.own(network)))
+        found.append(VacateAddresses(observed.uid, network, seen.own(network)))
+    return found
 
 
 def _left(intent: Intent, observed: Observed) -> list[str]:
@@ -37,7 +65,7 @@ def _left(intent: Intent, observed: Observed) -> list[str]:
     if None in views:  # one of these might be that
         return []
     wanted = {view.uid for view in views if view is not None}
-    return sorted(network for network in seen.held if network not in wanted)
+    return [network for network in seen.claimed if network not in wanted]
 
 
 def attach(intent: Intent, life: Incarnation) -> list[NetworkAction]:
@@ -91,7 +119,22 @@ def at_rest(intent: Intent, observed: Observed, life: Incarnation, *, last: bool
         found.append(RemoveNames(seen.names.sandbox_id))
     if others:
         found.append(ReleasePorts(observed.uid))
-    return [*found, *detach(intent, observed, life), *release(intent, observed)]
+    left, unfit = _left(intent, observed), list(_unfit(intent, observed))
+    off = [*left, *unfit, *(network for network in seen.had if network not in (*left, *unfit))]
+    found += [DetachEndpoint(life.id, network, seen.own(network)) for network in off]
+    found += [ReleaseAddresses(observed.uid, network) for network in (*left, *unfit)]
+    return [*found, *_moved(intent, observed, (*left, *unfit))]
+
+
+def _unfit(intent: Intent, observed: Observed) -> Iterator[str]:
+    """Networks where what it has is not what it asks for, or is noted to wait: that is for when it is started."""
+    seen = observed.network
+    for name, asked in own_networks(intent.spec):
+        view = seen.views.get(name)
+        if view is None or not view.pools or view.uid not in seen.claimed:
+            continue
+        if view.uid in seen.awaits or held_addresses(asked, view, seen) is None:
+            yield view.uid
 
 
 def withdraw(observed: Observed) -> list[NetworkAction]:

@@ -46,7 +46,9 @@ def _namespace(asked: Intent, life: Incarnation, healing: Healing, own: str) -> 
     made = create.namespace(asked, life, life.task.pid if life.task else None)
     if made:
         lost = life.sandbox is None or life.sandbox.netns is None
-        path, old, new = ("namespace", MISSING, "there") if lost else ("loopback", "down", "up")
+        path, old, new = (
+            ("namespace", MISSING, "there") if lost else ("loopback", "down or without its addresses", "up")
+        )
         healing.found(f"sandbox.{path}", old, new, made, own)
 
 

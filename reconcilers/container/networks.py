@@ -4,19 +4,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from drivers.network.interface import PublishedPort
 from drivers.network.names.interface import SandboxNames
+from drivers.network.ports.interface import PublishedPort
 from reconcilers.container import ports
 from reconcilers.container.endpoints import Endpoint, endpoints, held_addresses, own_networks
 from reconcilers.container.model import Incarnation
 from reconcilers.container.names import sandbox_names
-from reconcilers.container.network_actions import AllocateAddresses, AllocatePorts, PublishPorts, ReleasePorts
+from reconcilers.container.network_actions import (
+    AllocateAddresses,
+    AllocatePorts,
+    AwaitAddresses,
+    PublishPorts,
+    ReleasePorts,
+)
 from reconcilers.container.network_model import Networking, NetworkView
 from reconcilers.interface import Context
 from resources.container import ContainerSpec
 from resources.object import Object
 
-Allocation = AllocateAddresses | AllocatePorts | ReleasePorts | PublishPorts
+Allocation = AllocateAddresses | AwaitAddresses | AllocatePorts | ReleasePorts | PublishPorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,8 @@ class Networks:
     """What has to be had before the rest can be said."""
     missing: tuple[str, ...] = ()
     """Why there is no endpoint where one is asked for, in words."""
+    obstacles: tuple[str, ...] = ()
+    """Who has what it asks for, in words."""
     settled: bool = True
     """The endpoints are those that are asked for, and all of them; otherwise some of them as they were."""
     published: tuple[PublishedPort, ...] | None = ()
@@ -67,11 +75,13 @@ def networks(desired: Object, seen: Networking, life: Incarnation | None, life_i
     found = endpoints(spec, seen, recorded, kept=kept, planning=planning)
     allocations = () if kept else tuple(_allocations(desired.metadata.uid, spec, seen, planning=planning))
     missing = () if kept or planning else tuple(_missing(spec, seen))
+    obstacles = () if kept or planning else tuple(_obstacles(spec, seen))
     return Networks(
         endpoints=found,
         allocations=allocations,
+        obstacles=obstacles,
         missing=missing,
-        settled=planning or not (kept or allocations or missing),
+        settled=planning or not (kept or allocations or missing or obstacles),
         published=_published(spec, seen, found, planning=planning),
         names=sandbox_names(life_id, desired.metadata.name, spec, found),
     )
@@ -83,8 +93,13 @@ def _allocations(uid: str, spec: ContainerSpec, seen: Networking, *, planning: b
         view = seen.views.get(name) or (NetworkView("", "") if planning else None)
         if view is None or (_flaw(name, view, seen) and not planning):
             continue
-        if held_addresses(asked, view, seen) is None:
-            yield AllocateAddresses(uid, name, view.uid, view.pools, asked.ipv4 or "", asked.ipv6 or "")
+        ipv4, ipv6 = asked.ipv4 or "", asked.ipv6 or ""
+        fits, awaits = held_addresses(asked, view, seen) is not None, seen.awaits.get(view.uid, ())
+        if not planning and not fits and view.uid in seen.obstacles:
+            if awaits != tuple(filter(None, (ipv4, ipv6))):
+                yield AwaitAddresses(uid, name, view.uid, ipv4, ipv6)
+        elif not fits or (awaits and not planning):
+            yield AllocateAddresses(uid, name, view.uid, view.pools, ipv4, ipv6)
     wanted = ports.requests(spec)
     if seen.ports or not (wanted or seen.holds_ports):
         return
@@ -92,7 +107,14 @@ def _allocations(uid: str, spec: ContainerSpec, seen: Networking, *, planning: b
     staying = ports.still_asked(seen.published, wanted)
     if staying != seen.published or not wanted:
         yield PublishPorts(uid, staying)
-    yield AllocatePorts(uid, wanted) if wanted else ReleasePorts(uid)
+    yield AllocatePorts(uid, wanted, wakes=seen.holds_ports) if wanted else ReleasePorts(uid)
+
+
+def _obstacles(spec: ContainerSpec, seen: Networking) -> Iterator[str]:
+    for name, asked in own_networks(spec):
+        view = seen.views.get(name)
+        if view is not None and view.uid in seen.obstacles and held_addresses(asked, view, seen) is None:
+            yield f"{seen.obstacles[view.uid]} on network/{name}"
 
 
 def _missing(spec: ContainerSpec, seen: Networking) -> Iterator[str]:

@@ -65,7 +65,7 @@ class Observer:
             return Observed(key.uid, self._named(key.uid, lives), anonymous=anonymous, network=network, jobs=jobs)
         spec: ContainerSpec = desired.effective
         network = self._network.observe(desired, lives, context)
-        lives = tuple(replace(life, named=bool(network.held)) for life in lives)
+        lives = tuple(replace(life, named=bool(network.claimed)) for life in lives)
         current = lives[-1] if lives else None
         if current is not None:
             lives = (*lives[:-1], self._checked(current, desired, context))

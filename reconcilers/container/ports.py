@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from drivers.network.interface import PortRequest, PublishedPort
+from drivers.network.ports.interface import PortRequest, PublishedPort
 from reconcilers.container.endpoints import Endpoint
 from resources.container import ContainerSpec
 

@@ -111,6 +111,8 @@ def _limits(asked: Intent, task: TaskState, changed: set[str], healing: Healing)
     if task.limits is None:
         return
     update = UpdateLimits(task.id, asked.limits)
+    if any(f"spec.resources.{_LIMITS[name]}" in changed for name in _DEFAULTED):
+        healing.do([update])  # also where none is asked for any more: what the kernel has is not told from a default
     for name, old, new in differing(task.limits, asked.limits):
         path = f"spec.resources.{_LIMITS[name]}"
         if path in changed or (name == "swap" and "spec.resources.memory" in changed):

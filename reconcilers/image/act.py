@@ -20,6 +20,7 @@ from reconcilers.image.model import (
     AbandonPull,
     DropJob,
     DropRecord,
+    FinishPull,
     ImageAction,
     NoteUnpacked,
     SetTags,
@@ -59,6 +60,8 @@ class ImageActs:
             case StartPull(uid=uid, attempt=number):
                 run = attempted(action.work, number, self._now, self.pulls.job(action, self.pulls.begin(action)))
                 self._jobs.start(import_job(uid), PULLS, run)
+            case FinishPull():
+                self.pulls.told(action)
             case UseLocal():
                 self.pulls.use_local(action)
             case StartImport(uid=uid, attempt=number):

@@ -11,6 +11,7 @@ from reconcilers.image.model import (
     AbandonPull,
     DropJob,
     DropRecord,
+    FinishPull,
     ImageAction,
     NoteUnpacked,
     ObservedImage,
@@ -40,6 +41,14 @@ _PROGRESS = timedelta(milliseconds=500)
 
 
 def decide(desired: Object | None, observed: ObservedImage, context: Context) -> Decision[ImageAction]:
+    found = _decide(desired, observed, context)
+    if observed.pulled is None or context.planning:
+        return found
+    told = FinishPull(observed.uid, observed.pulled)
+    return replace(found, diff=replace(found.diff, actions=(told, *found.diff.actions)))
+
+
+def _decide(desired: Object | None, observed: ObservedImage, context: Context) -> Decision[ImageAction]:
     if desired is None or desired.deleting:
         return _removal(desired, observed, context)
     try:
@@ -50,10 +59,12 @@ def decide(desired: Object | None, observed: ObservedImage, context: Context) ->
     record = observed.record
     if record is None or stale:
         return _bring(desired, observed, wanted, stale, context)
-    if not observed.unpacked:
-        return _unpack(observed, record, context)
-    question = from_registry.asking(desired, observed, wanted, context)
-    settled = _settle(observed, record, wanted, context, asking=question is not None)
+    unpacking = None if observed.unpacked else _unpack(observed, record, context)
+    useless = unpacking is not None and unpacking.phase == "Failed"
+    if unpacking is not None and not useless:
+        return unpacking
+    question = from_registry.asking(desired, observed, wanted, context, useless=useless)
+    settled = unpacking or _settle(observed, record, wanted, context, asking=question is not None)
     if question is None:
         return settled
     now, drop = _turn(observed, question.work, context)
@@ -243,7 +254,8 @@ def _settle(
     )
     # Nobody tells us when the other lets go of it.
     wake_at = context.now + _LOOK_AGAIN
-    return Decision(Diff(tuple(actions), tuple(changes), kind, wake_at, str(error)), "Failed", error.reason, str(error))
+    message = f"{error}; it is tried again"
+    return Decision(Diff(tuple(actions), tuple(changes), kind, wake_at, message), "Retrying", error.reason, message)
 
 
 def _removal(desired: Object | None, observed: ObservedImage, context: Context) -> Decision[ImageAction]:

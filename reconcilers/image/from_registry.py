@@ -31,10 +31,15 @@ def missing(wanted: Wanted) -> Decision[ImageAction]:
     )
 
 
-def asking(desired: Object, observed: ObservedImage, wanted: Wanted, context: Context) -> StartPull | None:
-    """The question whether the reference has moved, where an apply wants it asked. A digest does not move."""
-    record = observed.record
-    if record is None or observed.ask is None or context.planning or desired.effective.pull != "always":
+def asking(
+    desired: Object, observed: ObservedImage, wanted: Wanted, context: Context, *, useless: bool = False
+) -> StartPull | None:
+    """The question whether the reference has moved, where an apply wants it asked. A digest does not move. `useless`: what
+    is here cannot be unpacked, so that it is no reason to be content with it."""
+    record, policy = observed.record, desired.effective.pull
+    if record is None or observed.ask is None or context.planning:
+        return None
+    if policy == "never" or (policy != "always" and not useless):
         return None
     if not wanted.reference or parse(wanted.reference).digest:
         return None
@@ -43,7 +48,7 @@ def asking(desired: Object, observed: ObservedImage, wanted: Wanted, context: Co
 
 
 def asked(settled: Decision[ImageAction], action: StartPull, now: Turn, context: Context) -> Decision[ImageAction]:
-    """The content is here, and stays in use whatever the registry answers."""
+    """The content is here, and what is of use stays in use whatever the registry answers."""
     waiting = blocked(context, "Pending")
     if waiting is not None:
         now = Turn(reason=waiting.reason, message=waiting.message)

@@ -132,6 +132,17 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
+class Pulled:
+    """How a pull has gone that nobody was told of yet."""
+
+    reference: str
+    fetched: int
+    """Bytes that were not here before."""
+    seconds: float
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedImage:
     uid: str
     host_platform: str
@@ -152,6 +163,7 @@ class ObservedImage:
     ask: Ask | None = None
     abandoned: bool = False
     """What unfinished pulls left of it has been dropped, and none was begun since."""
+    pulled: Pulled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +184,19 @@ class StartPull:
         if self.unless:
             return f"ask what {self.wanted.reference} is now, and pull it if it has moved"
         return f"pull {self.wanted.reference} for {self.wanted.platform}"
+
+
+@dataclass(frozen=True, slots=True)
+class FinishPull:
+    """Says how it went, once."""
+
+    uid: str
+    pulled: Pulled
+
+    def describe(self) -> str:
+        done = self.pulled
+        tries = f", at the attempt number {done.attempt}" if done.attempt > 1 else ""
+        return f"{done.reference} was pulled in {done.seconds:.1f} s: {_amount(done.fetched)}{tries}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +297,17 @@ class DropRecord:
         return "let go of its content, which others keep"
 
 
+def _amount(size: int) -> str:
+    if not size:
+        return "nothing was missing"
+    return (
+        f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB" if size >= 2**10 else f"{size} bytes"
+    )
+
+
 ImageAction = (
     StartPull
+    | FinishPull
     | UseLocal
     | StartImport
     | StartUnpack

@@ -13,6 +13,7 @@ from reconcilers.image.model import (
     Holder,
     Local,
     ObservedImage,
+    Pulled,
     Record,
     Wanted,
     import_job,
@@ -38,6 +39,7 @@ def observe_image(
     import_work: Hashable,
     ask: Ask | None,
     abandoned: bool,
+    pulled: Pulled | None,
 ) -> ObservedImage:
     # Jobs first: one that ends in between is seen as running, and wakes us; the other way its work would be done twice.
     importing, unpacking, pruning = (jobs.state(job(key.uid)) for job in (import_job, unpack_job, prune_job))
@@ -61,6 +63,7 @@ def observe_image(
         local=_local(desired, record if image else None, named, images, host_platform),
         ask=ask,
         abandoned=abandoned,
+        pulled=pulled,
     )
 
 

@@ -61,6 +61,7 @@ class ImageReconciler:
             import_work=self._acts.pulls.work(key.uid),
             ask=self._asks.get(key.uid),
             abandoned=self._acts.pulls.abandoned(key.uid),
+            pulled=self._acts.pulls.pulled(key.uid),
         )
 
     def diff(self, desired: Object | None, observed: ObservedImage, context: Context) -> Diff[ImageAction]:

@@ -1,20 +1,31 @@
 """Perform one action."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from drivers.network.interface import Ipam, NetworkDriver
-from reconcilers.network.model import AllocateSubnets, ApplyNetwork, NetworkAction
+from drivers.network.interface import NetworkDriver
+from drivers.network.ipam.interface import Ipam
+from reconcilers.network.model import (
+    AllocateSubnets,
+    ApplyNetwork,
+    AwaitSubnets,
+    DeleteNetwork,
+    LetSubnetsGo,
+    NetworkAction,
+    VacateSubnets,
+)
 
 
 class NetworkActs:
     def __init__(self, drivers: Mapping[str, NetworkDriver], ipam: Ipam) -> None:
-        self._drivers = drivers
-        self._ipam = ipam
+        self._acts: Mapping[type[Any], Callable[[Any], object]] = {
+            AllocateSubnets: lambda a: ipam.allocate_subnets(a.uid, a.asked),
+            AwaitSubnets: lambda a: ipam.await_subnets(a.uid, a.asked),
+            VacateSubnets: lambda a: ipam.vacate_subnets(a.uid),
+            LetSubnetsGo: lambda a: ipam.let_subnets_go(a.uid),
+            ApplyNetwork: lambda a: drivers[a.driver].apply(a.config),
+            DeleteNetwork: lambda a: drivers[a.driver].delete(a.uid),
+        }
 
     def act(self, action: NetworkAction) -> None:
-        if isinstance(action, AllocateSubnets):
-            self._ipam.allocate_subnets(action.uid, action.asked)
-        elif isinstance(action, ApplyNetwork):
-            self._drivers[action.driver].apply(action.config)
-        else:
-            self._drivers[action.driver].delete(action.uid)
+        self._acts[type(action)](action)

@@ -9,9 +9,12 @@ from reconcilers.interface import ChangeKind, Context, Diff, FieldChange
 from reconcilers.network.model import (
     AllocateSubnets,
     ApplyNetwork,
+    AwaitSubnets,
     DeleteNetwork,
+    LetSubnetsGo,
     NetworkAction,
     ObservedNetwork,
+    VacateSubnets,
     subnet_requests,
 )
 from resources.errors import EngineError, FailedPrecondition, InvalidArgument, Unsupported
@@ -60,26 +63,53 @@ def _refusal(spec: NetworkSpec, observed: ObservedNetwork) -> tuple[EngineError 
 
 
 def _made(spec: NetworkSpec, observed: ObservedNetwork, context: Context) -> Decision[NetworkAction]:
-    applied = observed.state.applied
-    wanted = NetworkConfig(observed.uid, observed.pools, spec.mtu, spec.internal, spec.isolated, spec.masquerade)
+    applied, claim = observed.state.applied, observed.claim
+    wanted = NetworkConfig(observed.uid, claim.pools, spec.mtu, spec.internal, spec.isolated, spec.masquerade)
     asked = subnet_requests(spec)
     changes = tuple(_changes(spec, applied, wanted))
     what = "make" if applied is None else "change" if changes else "mend"
     apply = ApplyNetwork(spec.driver, wanted, what)
     phase = "Creating" if applied is None else "Changing"
-    if not observed.pools:
+    if not claim.pools and claim.obstacle and not context.planning:
+        return _obstructed(spec, observed, changes, phase)
+    if not claim.pools or claim.stale:
         allocate = AllocateSubnets(observed.uid, asked)
         return Decision(_diff((allocate, apply) if context.planning else (allocate,), changes), phase, phase)
     if applied != wanted:
         return Decision(_diff((apply,), changes), phase, phase)
-    drift = tuple(
-        FieldChange(fault.field, fault.actual, fault.expected, ChangeKind.HOT, drift=True)
-        for fault in observed.state.faults
-    )
+    drift = _drift(observed)
     if drift:
         said = ", ".join(change.path for change in drift)
         return Decision(_diff((apply,), drift), "Degraded", "Drift", f"{said} is not as it was made")
-    return Decision(Diff())
+    # What it moved away from is another's only once nobody has an address in it.
+    left = bool(claim.had) and not claim.inhabited and not context.planning
+    return Decision(Diff((LetSubnetsGo(observed.uid, claim.had),) if left else ()))
+
+
+def _obstructed(
+    spec: NetworkSpec, observed: ObservedNetwork, changes: tuple[FieldChange, ...], phase: str
+) -> Decision[NetworkAction]:
+    """Another network has the subnet: until that one has left it this one stays as it is. Where that one waits for this one in
+    turn, over however many more, one of them begins: its endpoints leave it, and then it is made anew."""
+    claim, uid, applied = observed.claim, observed.uid, observed.state.applied
+    actions: tuple[NetworkAction, ...] = ()
+    message = claim.obstacle
+    if not claim.awaits:
+        actions = (AwaitSubnets(uid, subnet_requests(spec)),)
+    elif claim.yields and claim.inhabited:
+        message += ", which waits for what this one has: what is attached here leaves it first"
+    elif claim.yields:
+        actions = (DeleteNetwork(spec.driver, uid), VacateSubnets(uid))
+    elif applied is not None and observed.state.faults:
+        actions = (ApplyNetwork(spec.driver, applied, "mend"),)
+    return Decision(_diff(actions, changes, message), phase, "Waiting", message)
+
+
+def _drift(observed: ObservedNetwork) -> tuple[FieldChange, ...]:
+    return tuple(
+        FieldChange(fault.field, fault.actual, fault.expected, ChangeKind.HOT, drift=True)
+        for fault in observed.state.faults
+    )
 
 
 def _changes(spec: NetworkSpec, applied: NetworkConfig | None, wanted: NetworkConfig) -> Iterator[FieldChange]:

@@ -1,8 +1,10 @@
 """What is observed of a Network, and the actions that make it so (PURE)."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from drivers.network.interface import NetworkConfig, NetworkState, Pool, SubnetRequest
+from drivers.network.interface import NetworkConfig, NetworkState
+from drivers.network.ipam.interface import SubnetClaim, SubnetRequest
 from resources.network import NetworkSpec
 
 
@@ -18,8 +20,7 @@ class ObservedNetwork:
     """Those this host has that make something of a network."""
     held: tuple[str, ...] = ()
     """Which of them have anything of it, as far as that matters: where it is to go, or to be another's."""
-    pools: tuple[Pool, ...] = ()
-    """() until just what the manifest asks for is held."""
+    claim: SubnetClaim = field(default_factory=SubnetClaim)
     state: NetworkState = field(default_factory=lambda: NetworkState(None))
 
 
@@ -36,11 +37,41 @@ class AllocateSubnets:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitSubnets:
+    uid: str
+    asked: tuple[SubnetRequest, ...]
+    wakes: ClassVar[bool] = True
+
+    def describe(self) -> str:
+        return f"wait for {', '.join(one.subnet for one in self.asked)}"
+
+
+@dataclass(frozen=True, slots=True)
+class VacateSubnets:
+    uid: str
+    wakes: ClassVar[bool] = True
+
+    def describe(self) -> str:
+        return "give its subnets to the networks that wait for them"
+
+
+@dataclass(frozen=True, slots=True)
+class LetSubnetsGo:
+    uid: str
+    subnets: tuple[str, ...]
+    wakes: ClassVar[bool] = True
+
+    def describe(self) -> str:
+        return f"give back {', '.join(self.subnets)}"
+
+
+@dataclass(frozen=True, slots=True)
 class ApplyNetwork:
     driver: str
     config: NetworkConfig
     what: str
     """"make", "change" or "mend"."""
+    wakes: ClassVar[bool] = True
 
     def describe(self) -> str:
         return f"{self.what} the {self.driver}"
@@ -55,4 +86,4 @@ class DeleteNetwork:
         return f"remove the {self.driver}"
 
 
-NetworkAction = AllocateSubnets | ApplyNetwork | DeleteNetwork
+NetworkAction = AllocateSubnets | AwaitSubnets | VacateSubnets | LetSubnetsGo | ApplyNetwork | DeleteNetwork

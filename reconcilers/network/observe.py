@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from drivers.network.interface import Ipam, NetworkDriver
+from drivers.network.interface import NetworkDriver
+from drivers.network.ipam.interface import Ipam
 from reconcilers.network.model import ObservedNetwork, subnet_requests
 from resources.kinds import Kind
 from resources.meta import Key
@@ -25,7 +26,7 @@ class NetworkEyes:
             uid=key.uid,
             drivers=names,
             held=others,
-            pools=self._ipam.pools(key.uid, subnet_requests(desired.effective)),
+            claim=self._ipam.subnet_claim(key.uid, subnet_requests(desired.effective)),
             state=self._drivers[wanted].inspect(key.uid),
         )
 

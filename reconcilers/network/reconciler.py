@@ -3,7 +3,8 @@ brings its own loopback."""
 
 from collections.abc import Mapping
 
-from drivers.network.interface import Ipam, NetworkDriver
+from drivers.network.interface import NetworkDriver
+from drivers.network.ipam.interface import Ipam
 from reconcilers.interface import Context, Diff
 from reconcilers.network.act import NetworkActs
 from reconcilers.network.diff import decide

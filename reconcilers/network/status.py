@@ -13,6 +13,6 @@ def network_status(desired: Object, observed: ObservedNetwork, context: Context)
     spec = desired.effective
     fields: dict[str, Any] = {"driver": spec.driver}
     if spec.driver in observed.drivers:
-        subnets = [{"subnet": pool.subnet, "gateway": pool.gateway} for pool in observed.pools]
+        subnets = [{"subnet": pool.subnet, "gateway": pool.gateway} for pool in observed.claim.pools]
         fields |= {"subnets": subnets or None, "mtu": spec.mtu}
     return decide(desired, observed, context).status(desired, context, **fields)

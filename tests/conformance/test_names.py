@@ -215,6 +215,36 @@ def test_a_port_that_is_somebodys_is_refused_by_number_and_nothing_changes(resol
     assert resolver.proxies.get(ME) == (everywhere,)
 
 
+def test_a_port_is_held_that_is_led_nowhere(resolver: Resolver) -> None:
+    one, two = (Forward("tcp", "::", resolver.free_port()), Forward("udp", "127.0.0.1", resolver.free_port()))
+    resolver.proxies.set(ME, (one, two))
+    assert resolver.proxies.get(ME) == (one, two)
+    for other in (one, two, replace(one, address="::1"), forward(one.port), replace(two, address="0.0.0.0")):
+        with pytest.raises(Conflict, match=f"port {other.port}/{other.protocol}.*{ME}"):
+            resolver.proxies.set(YOU, (other,))
+    # The owner itself has it proxied at one address, in whatever order that comes.
+    for wanted in ((one, forward(one.port)), (forward(one.port),), (forward(one.port), one), (one,), (two, one)):
+        resolver.proxies.set(ME, wanted)
+        assert resolver.proxies.get(ME) == wanted
+    resolver.proxies.set(ME, ())
+    resolver.proxies.set(YOU, (one, two))
+    assert resolver.proxies.get(YOU) == (one, two)
+
+
+def test_what_was_taken_while_the_process_was_dead_is_not_held_again(resolver: Resolver) -> None:
+    kept, lost = (Forward("tcp", "::1", resolver.free_port()) for _ in range(2))
+    resolver.proxies.set(ME, (kept, lost))
+    resolver.proxies.set(YOU, (forward(resolver.free_port()),))
+    resolver.die()
+    resolver.occupy(lost.port)
+    resolver.names.set(resolver.sandbox(ONE))
+    assert resolver.proxies.get(ME) == (kept,)
+    assert list(resolver.proxies.list()) == [ME, YOU]
+    with pytest.raises(Conflict, match=f"port {lost.port}/tcp at ::1 is taken: a process on the host has it"):
+        resolver.proxies.set(ME, (kept, lost))
+    assert resolver.proxies.get(ME) == (kept,)
+
+
 def test_a_port_that_a_process_of_the_host_has_is_refused(resolver: Resolver) -> None:
     kept, taken = forward(resolver.free_port()), forward(resolver.free_port())
     resolver.occupy(taken.port)

@@ -159,6 +159,7 @@ def test_an_endpoint_is_attached_and_attached_again(rig: Rig, web: EndpointConfi
         "link.hairpin",
         "link.isolated",
         "link.settings.disable_ipv6",
+        "interface.name",
         "interface.up",
         "addresses",
         "routes",
@@ -243,11 +244,31 @@ def test_how_addresses_are_written_makes_no_difference(rig: Rig, web: EndpointCo
     assert rig.networks.endpoint(web) == EndpointState("eth0")
 
 
-def test_an_interface_keeps_its_name(rig: Rig, web: EndpointConfig) -> None:
+def test_an_interface_is_called_what_it_is_asked_for(rig: Rig, web: EndpointConfig) -> None:
     other = replace(web, interface="eth7")
+    assert endpoint_faults(rig, other) == ["interface.name"]
     rig.networks.attach(other)
-    assert rig.networks.endpoint(other) == EndpointState("eth0")
-    assert rig.networks.attached(ONE) == {NETWORK: "eth0"}
+    assert rig.networks.endpoint(other) == EndpointState("eth7")
+    assert rig.networks.attached(ONE) == {NETWORK: "eth7"}
+    rig.networks.apply(BACK)
+    back = replace(endpoint(BACK, ONE, 5, web.netns), gateways=())
+    rig.networks.attach(back)
+    with pytest.raises(Conflict, match="eth0"):
+        rig.networks.attach(web)
+
+
+def test_the_mtu_of_the_uplink_is_followed(rig: Rig, web: EndpointConfig) -> None:
+    for mtu in (1400, 1300):
+        rig.set_uplink_mtu(mtu)
+        assert network_faults(rig) == ["bridge.mtu"]
+        rig.networks.apply(FRONT)
+        assert network_faults(rig) == []
+        assert "mtu" in endpoint_faults(rig, web)
+        rig.networks.attach(web)
+        assert endpoint_faults(rig, web) == []
+    rig.networks.apply(replace(FRONT, mtu=1450))
+    rig.set_uplink_mtu(1500)
+    assert network_faults(rig) == [], "this one has one of its own"
 
 
 def test_two_interfaces_of_one_name_are_a_conflict(rig: Rig, web: EndpointConfig) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from drivers.network.firewall.nft import NftFirewall
-from drivers.network.interface import PortPublisher, PublishedPort
 from drivers.network.names.fake import FakeProxies
 from drivers.network.ports.fake import FakePorts
+from drivers.network.ports.interface import PortPublisher, PublishedPort
 from drivers.network.ports.published import PublishedPorts
 from resources.errors import Conflict, InvalidArgument
 
@@ -29,6 +29,7 @@ def again(kind: str, request: pytest.FixtureRequest) -> Iterator[Callable[[], Po
         yield lambda: fake
         return
     machines, instance = request.getfixturevalue("machines"), request.getfixturevalue("instance")
+    folder = request.getfixturevalue("tmp_path")
     made: list[NftFirewall] = []
     proxies = FakeProxies()
 
@@ -37,11 +38,22 @@ def again(kind: str, request: pytest.FixtureRequest) -> Iterator[Callable[[], Po
             one.close()
         made.append(NftFirewall(instance, "ld-"))
         machines.host.run(made[-1].networks)
-        return PublishedPorts(made[-1], proxies)
+        return PublishedPorts(made[-1], proxies, folder)
 
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def occupy(kind: str, ports: PortPublisher) -> Callable[[int], None]:
+    """A process of the host listens there as soon as nobody of ours holds it."""
+    if isinstance(ports, FakePorts):
+        return lambda port: ports.occupy("tcp", port)
+    assert isinstance(ports, PublishedPorts)
+    proxies = ports._proxies
+    assert isinstance(proxies, FakeProxies)
+    return lambda port: proxies.occupy("tcp", "127.0.0.1", port)
 
 
 @pytest.fixture
@@ -143,6 +155,22 @@ def test_a_port_has_one_owner(
         ports.publish(ONE, ())
         ports.publish(TWO, [two])
         assert ports.published(TWO) == (two,)
+
+
+def test_a_port_that_a_process_of_the_host_has_stays_its_own(
+    ports: PortPublisher, occupy: Callable[[int], None]
+) -> None:
+    occupy(8081)
+    taken = PublishedPort(8081, 80, "", "tcp", V4, V6)
+    ports.publish(ONE, [WEB])
+    for wanted in ([WEB, taken], [taken]):
+        with pytest.raises(Conflict, match="8081"):
+            ports.publish(ONE, wanted)
+        assert ports.published(ONE) == (WEB,)
+    with pytest.raises(Conflict, match="8081"):
+        ports.publish(TWO, [taken])
+    assert list(ports.list()) == [ONE]
+    ports.publish(TWO, [PublishedPort(8081, 80, "", "udp", V4, V6)])
 
 
 def test_one_owner_has_a_port_once(ports: PortPublisher) -> None:

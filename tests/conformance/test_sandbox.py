@@ -1,5 +1,6 @@
 """What every sandbox driver does, the twin in memory and the real one."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,20 @@ def test_a_sandbox_is_made_once_and_has_its_loopback_up(sandboxes: SandboxDriver
     assert sandboxes.create(ONE) == made
     assert sandboxes.inspect(ONE) == made
     assert list(sandboxes.list()) == [ONE]
+
+
+def test_a_loopback_link_that_lost_its_addresses_gets_them_again(sandboxes: SandboxDriver) -> None:
+    made = sandboxes.create(ONE)
+    assert made.netns is not None
+    if isinstance(sandboxes, FakeSandboxes):
+        sandboxes.break_loopback(ONE)
+    else:
+        command = ("nsenter", f"--net={made.netns}", "ip", "address", "flush", "dev", "lo")
+        subprocess.run(command, check=True, capture_output=True)
+    found = sandboxes.inspect(ONE)
+    assert found is not None
+    assert not found.loopback_up
+    assert sandboxes.create(ONE) == sandboxes.inspect(ONE) == made
 
 
 def test_sandboxes_are_apart(sandboxes: SandboxDriver) -> None:

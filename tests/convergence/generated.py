@@ -149,6 +149,12 @@ BRIDGE: Mapping[str, st.SearchStrategy[Any]] = {
     "second": st.just(True),
     "moved": st.just(True),
 }
+TURNED: Mapping[str, st.SearchStrategy[Any]] = {
+    **BRIDGE,
+    "turned": st.sampled_from([1, 2]),
+    "exchanged": st.just(True),
+}
+"""Fixed addresses go round among the containers, and the subnets of two networks change hands."""
 OBJECTS: Mapping[Name, Mapping[str, st.SearchStrategy[Any]]] = {
     **{("Container", f"c{number}"): CONTAINER for number in range(5)},
     **{("Image", name): IMAGE for name in ("app", "assets")},
@@ -156,7 +162,8 @@ OBJECTS: Mapping[Name, Mapping[str, st.SearchStrategy[Any]]] = {
     ("Secret", "tls"): ENTRIES,
     ("Config", "conf"): ENTRIES,
     ("Network", "edge"): NETWORK,
-    **{("Network", name): BRIDGE for name in ("front", "back", "inner")},
+    **{("Network", name): BRIDGE for name in ("front", "inner")},
+    ("Network", "back"): TURNED,
 }
 
 
@@ -200,13 +207,15 @@ def manifests(wish: Wish, grown: bool = False) -> tuple[str, Files]:
             _attached(name[1], fields, whole)
     for name in _named(whole):
         whole.setdefault(name, {})
+    if "exchanged" in whole.get(("Network", "back"), {}) and ("Network", "front") in whole:
+        whole["Network", "front"]["exchanged"] = True
     files: dict[str, bytes] = {"web.env": b"FROM_FILE=1\n"}
     documents = [_document(name, fields, files, grown) for name, fields in sorted(whole.items())]
     return yaml.safe_dump_all(documents, sort_keys=False), files
 
 
 def _job(fields: Mapping[str, Any]) -> bool:
-    return fields.get("command", [""])[0] == "exit"
+    return bool(fields.get("command", [""])[0] == "exit")
 
 
 def _calm(fields: dict[str, Any]) -> None:
@@ -238,7 +247,13 @@ def _possible(own: str, wanted: Iterable[Mapping[str, Any]], whole: Wish) -> Ite
 
 def _attached(own: str, fields: dict[str, Any], whole: Wish) -> None:
     """Ports only where something can come in, and the sandbox of another only where that one has one."""
-    networks = fields.get("networks", ["none"])
+    back = whole.get(("Network", "back"), {})
+    number = 10 + (int(own.removeprefix("c")) + back.get("turned", 0)) % 5
+    fixed = f"10.{1 if 'exchanged' in back else 2}.0.{number}"
+    networks = fields["networks"] = [
+        {**one, "ipv4": fixed} if isinstance(one, dict) and "ipv4" in one else one
+        for one in fields.get("networks", ["none"])
+    ]
     if networks == ["shared"]:
         able = [
             name
@@ -285,10 +300,12 @@ def _document(name: Name, fields: Mapping[str, Any], files: dict[str, bytes], gr
 
 def _container(name: Name, fields: Mapping[str, Any], files: dict[str, bytes], grown: bool) -> dict[str, Any]:
     number = int(name[1].removeprefix("c"))
-    fixed = {"ipv4": f"10.2.0.{10 + number}", "mac": f"02:00:00:00:00:{number:02x}"}
+    fixed = {"mac": f"02:00:00:00:00:{number:02x}"}
     found: dict[str, Any] = {"image": {"name": "app"}, "networks": ["none"], **fields}
     found["networks"] = [
-        {key: fixed[key] if value == "fixed" else value for key, value in one.items()} if isinstance(one, dict) else one
+        {key: fixed.get(key, value) if value == "fixed" else value for key, value in one.items()}
+        if isinstance(one, dict)
+        else one
         for one in found["networks"]
     ]
     if "ports" in found:
@@ -328,10 +345,14 @@ def _entries(name: Name, fields: Mapping[str, Any], files: dict[str, bytes], gro
 def _network(name: Name, fields: Mapping[str, Any], files: dict[str, bytes], grown: bool) -> dict[str, Any]:
     if name[1] == "edge":
         return {"driver": fields.get("driver", "host")}
-    subnets = {"front": ["10.1.0.0/24"], "back": ["10.2.0.0/24"], "inner": []}[name[1]]
+    own = {"front": "10.1.0", "back": "10.2.0", "inner": ""}[name[1]]
+    if "exchanged" in fields:
+        own = {"front": "10.2.0", "back": "10.1.0"}[name[1]]
+    # What may be asked for is nobody's who asks for none.
+    subnets: list[Any] = [{"subnet": f"{own}.0/24", "reserved": [f"{own}.{10 + at}" for at in range(5)]}] if own else []
     if "moved" in fields and name[1] != "back":
         subnets = ["10.9.0.0/28"] if name[1] == "front" else ["10.8.0.0/24"]
     if "second" in fields and subnets:
         subnets = [*subnets, f"fd00:{len(name[1])}::/64"]
-    rest = {key: value for key, value in fields.items() if key not in ("second", "moved")}
+    rest = {key: value for key, value in fields.items() if key not in ("second", "moved", "turned", "exchanged")}
     return {"internal": name[1] == "inner", **({"subnets": subnets} if subnets else {}), **rest}

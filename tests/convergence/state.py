@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from drivers.fakes import FakeMachine
-from drivers.network.interface import Allocations
+from drivers.network.ipam.interface import Allocations
 from drivers.snapshots.interface import SnapshotKind
 from resources.object import Object
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from controller.backend import EngineBackend
 from controller.engine import Engine
+from controller.host import Host
 from controller.interface import Applied, ApplyOptions, Content, Submission
 from controller.jobs import job_key
 from controller.plan import Plan
@@ -193,8 +194,8 @@ class World:
         settings = Settings(root=self.folder, run_root=self.folder)
         backend = EngineBackend(
             settings, self.engine, cast(Any, self.told), self.uploads, cast(Any, None),
-            RetainedVolumes(own.volumes, self.told), cast(Any, None), self.key, own.runtime.info, lambda: lambda _: None,
-            threading.Event(), self.new_uid,
+            RetainedVolumes(own.volumes, self.told), cast(Any, None), self.key, own.runtime.info,
+            lambda: Host(held=own.ipam.addresses), threading.Event(), self.new_uid,
         )  # fmt: skip
         wiring = Wiring(
             settings=settings, engine=self.engine, objects=objects, events=cast(Any, self.told), backend=backend,

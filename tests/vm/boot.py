@@ -22,6 +22,15 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 CACHE = CHECKOUT / ".cache" / "vm"
+# This checkout's command: that of the host may be another's.
+LADING = f"""#!{CHECKOUT}/.venv/bin/python -IS
+import sys
+
+sys.path.insert(0, {str(CHECKOUT)!r})
+from controller.cli.main import main
+
+sys.exit(main(sys.argv[1:]))
+"""
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay", "virtio_blk", "ext4")
 
 
@@ -130,10 +139,11 @@ def run(
     if not shutil.which("qemu-system-x86_64"):
         raise VmError("no qemu-system-x86_64: script/setup --all installs it")
     the_kernel = kernel()
-    with tempfile.TemporaryDirectory(prefix="lading-vm-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="run-", dir=CACHE) as scratch:
         work = Path(scratch)
         (work / "shared").mkdir()
         (work / "shared" / "command").write_text(f"cd {shlex.quote(str(CHECKOUT))}\n{command}\n")
+        (work / "shared" / "lading").write_text(LADING)
         _initramfs(the_kernel, work / "initrd")
         words = _qemu(the_kernel, work, disk, memory)
         with (

@@ -1,6 +1,6 @@
 """Run inside the machine, before a reboot and after it: an engine whose state is on a disk that outlives the machine.
 
-python tests/vm/engine.py before|after
+python -m tests.vm.engine before|after
 """
 
 import json
@@ -63,10 +63,10 @@ def serve() -> None:
     ROOT.mkdir(exist_ok=True)
     with (ROOT / "log").open("ab") as log:
         command = ["lading", "--root", str(ROOT), "serve"]
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     deadline = time.monotonic() + 300
     while not Path("/run/lading/command.sock").exists():
-        if time.monotonic() > deadline:
+        if engine.poll() is not None or time.monotonic() > deadline:
             sys.exit(f"the engine did not start:\n{(ROOT / 'log').read_text()}")
         time.sleep(0.5)
 
@@ -87,7 +87,7 @@ def status(name: str) -> dict[str, Any]:
 def expect(what: str, actual: object, wanted: object) -> None:
     if actual != wanted:
         sys.exit(f"{what}: {actual!r}, not {wanted!r}")
-    print(f"ok: {what}: {actual!r}")
+    print(f"ok: {what}: {actual!r}", flush=True)
 
 
 def until(what: str, condition: Callable[[], bool]) -> None:
@@ -96,7 +96,7 @@ def until(what: str, condition: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             sys.exit(f"not within two minutes: {what}\n{lading('get', 'all')}")
         time.sleep(0.5)
-    print(f"ok: {what}")
+    print(f"ok: {what}", flush=True)
 
 
 def group(pid: int) -> Path:

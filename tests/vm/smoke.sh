@@ -8,6 +8,7 @@ for module in veth bridge nf_tables nft_ct nft_nat loop tun; do
 done
 lading --root /tmp doctor
 lading --root /tmp doctor | grep "containers run with crun"
+lading --root /tmp doctor | grep "cannot hold its table"
 .venv/bin/python -m pytest -p no:cacheprovider --timeout=600 \
   tests/conformance/test_runtime.py tests/conformance/test_sandbox.py tests/conformance/test_snapshotter.py -m host
 .venv/bin/python -m pytest -p no:cacheprovider --timeout=600 \

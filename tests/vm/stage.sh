@@ -20,6 +20,7 @@ if [ -b /dev/vda ]; then
   mount /dev/vda /run/disk
 fi
 cd /run/work || exit
+install -m 755 lading /usr/local/bin/lading
 sh ./command >output 2>&1 </dev/null
 echo $? >status
 cd /

@@ -17,6 +17,14 @@ def disk(tmp_path: Path) -> Path:
     return path
 
 
+def before_and_after(script: str, disk: Path, *, cut: bool) -> None:
+    wait = " && sleep 1000" if cut else ""
+    first = boot.run(f"{script} before{wait}", disk=disk, cut_power_at="acknowledged" if cut else "", timeout=900)
+    assert first.code == (None if cut else 0), first.output[-5000:]
+    second = boot.run(f"{script} after", disk=disk, timeout=900)
+    assert second.code == 0, second.output[-5000:]
+
+
 def test_the_kernel_is_debians_and_has_cgroup_v2_alone() -> None:
     result = boot.run("uname -r; grep -c cgroup /proc/mounts; cat /sys/fs/cgroup/cgroup.controllers; exit 7")
     version, mounts, controllers = result.output.splitlines()
@@ -55,9 +63,11 @@ def test_host_tests_pass_there(disk: Path) -> None:
 @pytest.mark.usefixtures("images")
 def test_the_engine_comes_back(disk: Path, *, cut: bool) -> None:
     """What was acknowledged is there after a reboot, and restart policies are applied; limits are those of cgroup v2."""
-    python = ".venv/bin/python tests/vm/engine.py"
-    wait = " && sleep 1000" if cut else ""
-    first = boot.run(f"{python} before{wait}", disk=disk, cut_power_at="acknowledged" if cut else "", timeout=900)
-    assert first.code == (None if cut else 0), first.output[-5000:]
-    second = boot.run(f"{python} after", disk=disk, timeout=900)
-    assert second.code == 0, second.output[-5000:]
+    before_and_after(".venv/bin/python -m tests.vm.engine", disk, cut=cut)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["reboot", "power cut"])
+@pytest.mark.usefixtures("images")
+def test_networks_come_back(disk: Path, *, cut: bool) -> None:
+    """Who reaches whom, and an image that was pulled, on a kernel whose firewall tables belong to nobody."""
+    before_and_after(".venv/bin/python -m tests.vm.networks", disk, cut=cut)

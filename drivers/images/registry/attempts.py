@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from drivers.images.registry.interface import Patience
@@ -12,6 +12,8 @@ from drivers.images.registry.trouble import Passing
 
 T = TypeVar("T")
 _MAX_HELD_BACK = 256
+_LONGEST_HOLD = 3600.0
+"""One that asks for days, by mistake or not, is asked once an hour whether it still means it."""
 
 
 class Attempts:
@@ -51,19 +53,20 @@ class Attempts:
 
 
 class HeldBack:
-    """Until when registries have asked to be left alone."""
+    """Until when registries have asked whom (a host and a user of it, say) to leave them alone."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._until: dict[str, float] = {}
+        self._until: dict[Hashable, float] = {}
 
-    def hold(self, host: str, seconds: float) -> None:
+    def hold(self, asked: Hashable, seconds: float) -> None:
         with self._lock:
             now = time.monotonic()
-            self._until = {name: until for name, until in self._until.items() if until > now}
+            self._until = {one: until for one, until in self._until.items() if until > now}
             if len(self._until) < _MAX_HELD_BACK:
-                self._until[host] = max(self._until.get(host, 0.0), now + seconds)
+                until = now + min(seconds, _LONGEST_HOLD)
+                self._until[asked] = max(self._until.get(asked, 0.0), until)
 
-    def left(self, host: str) -> float:
+    def left(self, asked: Hashable) -> float:
         with self._lock:
-            return max(0.0, self._until.get(host, 0.0) - time.monotonic())
+            return max(0.0, self._until.get(asked, 0.0) - time.monotonic())

@@ -5,9 +5,10 @@ Several files can be read; only the first is ever written. What else is in it st
 
 import base64
 import json
+import os
+import stat
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from drivers.images.registry.origin import origin
 from drivers.images.strictjson import load_object
 from drivers.kernel.durable import write_durable
 from resources.docker_auths import host_of, key_of, login_for
-from resources.errors import DataLoss, InvalidArgument
+from resources.errors import DataLoss, InvalidArgument, ResourceExhausted
 
 _LIMIT = 4 << 20
 _INHERITED = ("PATH", "HOME")
@@ -141,22 +142,35 @@ def _object(document: Mapping[str, Any], key: str, path: Path) -> Mapping[str, A
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        with path.open("rb") as file:
-            data = file.read(_LIMIT + 1)
-        return load_object(data, "it", _LIMIT) if data.strip() else {}
+        data = _content(path)
+        return load_object(data, "it", _LIMIT) if len(data) > _LIMIT or data.strip() else {}
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise _damaged(path, error.strerror or "cannot be read") from None
     except InvalidArgument:
         # What is wrong with it would quote from it.
-        raise _damaged(path, "it is not one JSON object without duplicate keys") from None
+        raise _damaged(path, f"it is not one JSON object of at most {_LIMIT} bytes without duplicate keys") from None
+
+
+def _content(path: Path) -> bytes:
+    """At most one byte more than is taken. A pipe or a device would keep us waiting, perhaps for ever."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise _damaged(path, "it is not a file")
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(_LIMIT + 1)
+    finally:
+        os.close(fd)
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
-    with suppress(FileExistsError):
-        path.parent.mkdir(mode=0o700, parents=True)
-    write_durable(path, json.dumps(document, indent=1).encode() + b"\n", 0o600)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_durable(path, json.dumps(document, indent=1).encode() + b"\n", 0o600)
+    except OSError as error:
+        raise ResourceExhausted(f"the login cannot be saved in {path}: {error.strerror}") from None
 
 
 def _damaged(path: Path, why: str) -> DataLoss:

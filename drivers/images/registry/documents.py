@@ -14,6 +14,8 @@ _UNTOLD = ("", "application/json", "application/octet-stream", "text/plain", "bi
 def media_type_of(data: bytes, content_type: str, what: str, limit: int) -> str:
     """Raises: InvalidArgument, Unsupported for a format of before 2016."""
     header = content_type.partition(";")[0].strip().lower()
+    if header == "text/html":
+        raise InvalidArgument(f"{what}: the answer is a web page", hint="a proxy or a portal answers in its place")
     document = load_object(data, what, limit)
     stated = document.get("mediaType", "")
     if header in _SCHEMA_1 or stated in _SCHEMA_1 or document.get("schemaVersion") == 1 or "fsLayers" in document:

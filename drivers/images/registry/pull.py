@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from itertools import islice
 from typing import TypeVar
 
 from drivers.images.config import ConfigBlob, parse_config
@@ -29,6 +30,8 @@ _GRACE = 1.0
 """How long threads whose sockets have been cut are waited for; a name being looked up cannot be cut."""
 _MAX_NESTED = 16
 """Indexes in an index that are looked into."""
+_MAX_CANDIDATES = 16
+"""Manifests of an index whose config has to be fetched to tell what they are for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ class Puller:
                 raise self._nothing_for(run, [found.config.platform])
             return found
         candidates = choose(raw, run.platform, _nested(run, self._limits), self._limits, f"index {target.digest}")
-        for entry, stated in candidates:
+        for entry, stated in islice(candidates, _MAX_CANDIDATES):
             entry_raw = self._by_digest(run, entry)
             found = self._look(run, entry, entry_raw, target.digest)
             # A variant is often in the index alone.
@@ -132,7 +135,8 @@ class Puller:
             if told:
                 run.watch.tell(blob, done)
 
-        source = (run.repository.reference.name, run.credentials)
+        # Whoever says another size of the same blob is told something else of it.
+        source = (run.repository.reference.name, run.credentials, blob.size)
         self._fetcher.fetch(blob, run.repository, source, advanced)
 
     def _check_room(self, found: "_Found") -> None:

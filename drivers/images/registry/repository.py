@@ -56,6 +56,8 @@ class Asking:
         self._credentials = credentials
         self._tokens = tokens
         self._held_back = held_back
+        self._who = (endpoint.host, credentials)
+        """Limits are a user's: a login is what gets around one."""
         self._origin: Origin | None = None
 
     def base(self) -> None:
@@ -85,7 +87,7 @@ class Asking:
         return reply
 
     def _authorized(self, method: str, target: str, headers: Mapping[str, str], scope: str) -> Reply:
-        left = self._held_back.left(self.host)
+        left = self._held_back.left(self._who)
         if left:
             raise Passing(f"{self.host} has asked to wait until {moment(left)}", after=left)
         origin = self._where()
@@ -112,7 +114,7 @@ class Asking:
             return Passing(f"{reply.url.origin.netloc}, where {self.host} sends us to, answers HTTP {reply.status}")
         error = refusal(reply, self.host, what, logged_in=self._credentials is not None)
         if isinstance(error, Passing) and error.after:
-            self._held_back.hold(self.host, error.after)
+            self._held_back.hold(self._who, error.after)
         return error
 
     def _where(self) -> Origin:

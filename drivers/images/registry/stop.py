@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -81,3 +82,47 @@ class Line:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+class Watchdog:
+    """Cuts a line when one step on it lasts longer than so many seconds; it looks each time they have passed.
+
+    A socket's own timeout begins anew with every byte: a line of text that never ends never meets it.
+    """
+
+    def __init__(self, line: Line, seconds: float) -> None:
+        self._line = line
+        self._seconds = seconds
+        self._since: float | None = None
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._closed = False
+        self._arm()
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _arm(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._timer = threading.Timer(self._seconds, self._look)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _look(self) -> None:
+        since = self._since
+        if since is not None and time.monotonic() - since >= self._seconds:
+            self._line.cut()
+        else:
+            self._arm()

@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 
 from urllib3.connection import HTTPConnection, HTTPSConnection, ProxyConfig
 from urllib3.response import BaseHTTPResponse
@@ -19,7 +19,7 @@ from drivers.images.registry.connect import reach
 from drivers.images.registry.interface import Patience, RegistryConfig
 from drivers.images.registry.origin import Address, Origin, Url, address, joined, may_reach
 from drivers.images.registry.proxy import Proxies, Proxy
-from drivers.images.registry.stop import Line, Stop
+from drivers.images.registry.stop import Line, Stop, Watchdog
 from drivers.images.registry.tls import Contexts
 from drivers.images.registry.trouble import FOREIGN, NoTls, Passing, Wrong, translated
 from resources.errors import EngineError, InvalidArgument, PermissionDenied
@@ -53,7 +53,9 @@ class _ReachingTls(_Reaching, HTTPSConnection):
 class Reply:
     """An answer whose body is still to be read."""
 
-    def __init__(self, url: Url, response: BaseHTTPResponse, patience: Patience, ended: Callable[[bool], None]) -> None:
+    def __init__(
+        self, url: Url, response: BaseHTTPResponse, patience: Patience, line: Line, ended: Callable[[bool], None]
+    ) -> None:
         self.url = url
         self.status = response.status
         self.headers = response.headers
@@ -62,6 +64,9 @@ class Reply:
         self._ended: Callable[[bool], None] | None = ended
         self.unbounded = "Content-Length" not in self.headers and "Transfer-Encoding" not in self.headers
         """Nobody can tell whether the body is whole: it ends with the connection, or with a head that was cut off."""
+        chunked = "Transfer-Encoding" in self.headers
+        self._watchdog = Watchdog(line, patience.stall) if chunked else None
+        """Between chunks and after them there may be text without end."""
         self._window = [0.0, 0.0]
         """Seconds waited for the body, and what came in them, since the rate was last looked at."""
 
@@ -71,7 +76,8 @@ class Reply:
             return b""
         started = time.monotonic()
         try:
-            data = self._response.read1(min(limit, _PIECE))
+            with self._watchdog.step() if self._watchdog else nullcontext():
+                data = self._response.read1(min(limit, _PIECE))
         except FOREIGN as error:
             self.close()
             raise translated(error, self.url.origin, self._patience.stall) from None
@@ -81,17 +87,20 @@ class Reply:
         return data
 
     def whole(self, limit: int, what: str) -> bytes:
-        """The body and the end of the connection's use. Raises: InvalidArgument when it is longer than `limit`."""
-        parts, size = [], 0
+        """The body and the end of the connection's use. Raises: InvalidArgument when it is longer than `limit`, Passing
+        when it takes too long."""
+        body = bytearray()
+        until = time.monotonic() + self._patience.deadline
         try:
             while data := self.read():
-                parts.append(data)
-                size += len(data)
-                if size > limit:
+                body += data
+                if len(body) > limit:
                     raise InvalidArgument(f"{what} has more than {limit} bytes")
+                if time.monotonic() > until:
+                    raise Passing(f"{self.url.origin.netloc} takes too long to send {what}")
         finally:
             self.close()
-        return b"".join(parts)
+        return bytes(body)
 
     def drain(self) -> None:
         """Be done with it, and keep the connection where little is left to be read."""
@@ -108,6 +117,8 @@ class Reply:
     def _end(self, complete: bool) -> None:
         if self._ended is not None:
             ended, self._ended = self._ended, None
+            if self._watchdog:
+                self._watchdog.close()
             self._response.close()
             ended(complete)
 
@@ -242,7 +253,7 @@ class Session:
             else:
                 _close(connection)
 
-        return Reply(url, response, self._patience, ended)
+        return Reply(url, response, self._patience, connection.line, ended)
 
     def _ask(
         self, connection: _Reaching, method: str, url: Url, headers: Mapping[str, str], body: bytes | None

@@ -4,7 +4,7 @@ differs is put right in place, so that making, changing, mending and going on af
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,8 @@ class BridgeNetworks:
             (there,) = find_links(kernel, get_link(bridge_name(self._instance, config.id)))
             if there and not self._is_bridge(there, config.id):
                 raise _in_the_way(there)
-            before = self._records.read(config.id)
-            record = NetworkRecord(config, (before.uplink_mtu if before else None) or uplink_mtu(kernel))
+            record = self._as_now(kernel, self._records.read(config.id) or NetworkRecord(config, None))
+            record = replace(record, config=config)
             self._records.write(record)
             # Nothing can pass before there are rules for it.
             self._firewall.set_network(self._rules(config))
@@ -86,7 +86,7 @@ class BridgeNetworks:
         if record is None:
             return NetworkState(None)
         with Netlink() as kernel:
-            wanted = self._bridge_link(kernel, record)
+            wanted = self._bridge_link(kernel, self._as_now(kernel, record))
             (there,) = find_links(kernel, get_link(wanted.name))
             if there is None:
                 faults = [Fault("bridge", wanted.name, None)]
@@ -195,6 +195,10 @@ class BridgeNetworks:
         alias = endpoint_alias(self._instance, endpoint.sandbox_id, network_id)
         mtu = endpoint.mtu or _mtu(host, record)
         return Endpoint(endpoint, name, alias, link_mac(alias), bridge, mtu, _port(record.config)), port
+
+    def _as_now(self, kernel: Netlink, record: NetworkRecord) -> NetworkRecord:
+        """With the MTU of the uplink there is; without any, that of the one there was."""
+        return replace(record, uplink_mtu=uplink_mtu(kernel) or record.uplink_mtu)
 
     def _is_bridge(self, link: Link, network_id: str) -> bool:
         return link.kind == "bridge" and link.alias in ("", network_alias(self._instance, network_id))

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from drivers.network.arguments import has_ipv6
+from drivers.network.arguments import has_ipv6, shown
 from drivers.network.interface import EndpointConfig, Fault
 from drivers.network.netlink.links import (
     IPV4_SETTINGS,
@@ -122,6 +122,7 @@ def interface_faults(wanted: Endpoint, there: Interface) -> list[Fault]:
     config, link = wanted.config, there.link
     gateways = [route.gateway for route in there.routes if route.ours or route.gateway in config.gateways]
     compared = [
+        ("interface.name", config.interface, shown(link.name)),
         ("interface.up", True, link.up),
         ("addresses", sorted(config.addresses), ours_of(config.addresses, there.addresses)),
         ("mac", config.mac, link.mac),
@@ -133,7 +134,10 @@ def interface_faults(wanted: Endpoint, there: Interface) -> list[Fault]:
 
 
 def mend_interface(sandbox: Netlink, wanted: Endpoint, there: Interface) -> None:
-    config, link = wanted.config, there.link
+    config = wanted.config
+    if there.link.name != config.interface:
+        there = replace(there, link=_renamed(sandbox, there.link, config.interface))
+    link = there.link
     if "disable_ipv6" not in _set(link, wanted.settings) and has_ipv6(config.addresses):
         raise Unsupported("this kernel has no IPv6", hint="give the network IPv4 subnets alone")
     settings = {name: value for name, value in wanted.settings.items() if name in IPV4_SETTINGS}
@@ -149,6 +153,20 @@ def mend_interface(sandbox: Netlink, wanted: Endpoint, there: Interface) -> None
         *route_changes(link.index, config.gateways, there.routes),
         fine=SETTLED,
     )
+
+
+def _renamed(sandbox: Netlink, link: Link, name: str) -> Link:
+    """Before 6.1 a kernel gives no other name to a link that is up."""
+    rename = change_link(index=link.index, name=name)
+    (answer,) = sandbox.ask(rename)
+    if answer.error == errno.EBUSY:
+        down, answer = sandbox.ask(change_link(index=link.index, down=True), rename)
+        link = replace(link, up=bool(down.error))
+    if answer.error == errno.EEXIST:
+        raise Conflict(f"the sandbox has another interface {name}")
+    if answer.error:
+        raise answer.failure(f"cannot call the interface {shown(link.name)} {name} again")
+    return replace(link, name=name)
 
 
 def _wrong(wanted: Mapping[str, int], there: Link) -> Mapping[str, tuple[int, int]]:

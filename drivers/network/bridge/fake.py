@@ -3,7 +3,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from drivers.network.arguments import check_network, checked_endpoint, checked_network_id, checked_sandbox_id
 from drivers.network.interface import EndpointConfig, EndpointState, Fault, NetworkConfig, NetworkState
@@ -21,9 +21,8 @@ class _Network:
     """Whether the link is; the record may be without it."""
     faults: dict[str, Fault] = field(default_factory=dict)
 
-    @property
-    def mtu(self) -> int:
-        return self.config.mtu or _UPLINK_MTU
+    mtu: int = _UPLINK_MTU
+    """Of its links, as last made."""
 
 
 @dataclass(slots=True)
@@ -42,6 +41,8 @@ class FakeNetworks(Breakable):
         super().__init__()
         self.forgotten: list[str] = []
         """Addresses whose tracked connections were forgotten, in order."""
+        self.uplink_mtu = _UPLINK_MTU
+        """That of the link the host's default route goes over."""
         self._sandboxes = sandboxes
         self._networks: dict[str, _Network] = {}
         self._endpoints: dict[tuple[str, str], _Endpoint] = {}
@@ -49,13 +50,17 @@ class FakeNetworks(Breakable):
     def apply(self, config: NetworkConfig) -> None:
         check_network(config)
         self._called("apply", config.id)
-        self._networks[config.id] = _Network(config)
+        self._networks[config.id] = _Network(config, mtu=config.mtu or self.uplink_mtu)
 
     def inspect(self, network_id: str) -> NetworkState:
         network = self._networks.get(checked_network_id(network_id))
         if network is None:
             return NetworkState(None)
-        return NetworkState(network.config, tuple(network.faults[name] for name in sorted(network.faults)))
+        faults = dict(network.faults)
+        mtu = network.config.mtu or self.uplink_mtu
+        if network.there and mtu != network.mtu:
+            faults["bridge.mtu"] = Fault("bridge.mtu", mtu, network.mtu)
+        return NetworkState(network.config, tuple(faults[name] for name in sorted(faults)))
 
     def delete(self, network_id: str) -> None:
         self._called("delete", checked_network_id(network_id))
@@ -75,12 +80,11 @@ class FakeNetworks(Breakable):
         sandbox = self._sandboxes.inspect(sandbox_id)
         if sandbox is None or sandbox.netns is None:
             raise FailedPrecondition(f"there is no network namespace {endpoint.netns}")
-        there = self._endpoint(sandbox_id, network_id)
-        if there is None and endpoint.interface in self.attached(sandbox_id).values():
+        others = {other: name for other, name in self.attached(sandbox_id).items() if other != network_id}
+        if endpoint.interface in others.values():
             raise Conflict(f"the sandbox has another interface {endpoint.interface}")
-        kept = replace(endpoint, interface=there.config.interface) if there else endpoint
         mtu = endpoint.mtu or network.mtu
-        self._endpoints[sandbox_id, network_id] = _Endpoint(kept, self._life(sandbox_id), mtu)
+        self._endpoints[sandbox_id, network_id] = _Endpoint(endpoint, self._life(sandbox_id), mtu)
 
     def detach(self, sandbox_id: str, network_id: str, addresses: Sequence[str] = ()) -> None:
         self._called("detach", f"{checked_sandbox_id(sandbox_id)}:{checked_network_id(network_id)}")
@@ -149,6 +153,7 @@ class FakeNetworks(Breakable):
 
 def _differences(wanted: EndpointConfig, there: _Endpoint, mtu: int) -> Mapping[str, Fault]:
     compared = (
+        ("interface.name", wanted.interface, there.config.interface),
         ("addresses", sorted(wanted.addresses), sorted(there.config.addresses)),
         ("mac", wanted.mac, there.config.mac),
         ("mtu", mtu, there.mtu),

@@ -20,8 +20,8 @@ _SUFFIX = ".json"
 class NetworkRecord:
     config: NetworkConfig
     uplink_mtu: int | None
-    """What the host's default route gave where the config says none; kept while the network lasts, so that its links do not
-    change with a route that comes and goes."""
+    """What the host's default route gave where the config says none; kept while there is no such route, so that links do not
+    change with one that comes and goes."""
 
 
 class NetworkRecords:

@@ -9,11 +9,12 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from drivers.network.firewall.expressions import LINK_NAME
 from drivers.network.firewall.interface import NetworkRules
 from drivers.network.firewall.messages import Elements, Key, Value
-from drivers.network.interface import PublishedPort, Transport
+from drivers.network.ports.interface import PublishedPort, Transport
 from resources.errors import InvalidArgument
 
 NETWORK_SETS = frozenset(
@@ -95,14 +96,14 @@ def of_port(owner: str, port: PublishedPort) -> dict[Key, Value]:
     place = _PORT.pack(_PROTOCOLS[port.protocol], port.host)
     said = f"{checked_id(owner)}-{port.container}-{port.ipv4}-{port.ipv6}-{port.address}"
     found = {Key("ports", place + _as_ipv6(port.address)): Value(said)}
-    families = EVERYWHERE.get(port.address) or (ipaddress.ip_address(port.address).version,)
+    families = EVERYWHERE.get(port.address) or (6 if ":" in port.address else 4,)
     for family, target in ((4, port.ipv4), (6, port.ipv6)):
         if family in families and target and port.address != "::1":
-            data = ipaddress.ip_address(target).packed + _SERVICE.pack(port.container)
+            data = _packed(target) + _SERVICE.pack(port.container)
             if port.address in EVERYWHERE:
                 key = Key(f"any{family}", place)
             else:
-                key = Key(f"at{family}", ipaddress.ip_address(port.address).packed + place)
+                key = Key(f"at{family}", _packed(port.address) + place)
             found[key] = Value(owner, data)
     return found
 
@@ -114,6 +115,21 @@ def proxied_at(port: PublishedPort) -> tuple[str, ...]:
     if port.address == "::1" or (":" in port.address and not port.ipv6):
         return (port.address,)
     return ()
+
+
+def of_ports(owner: str, ports: Iterable[PublishedPort]) -> dict[Key, Value]:
+    found: dict[Key, Value] = {}
+    for port in ports:
+        found.update(of_port(owner, port))
+    return found
+
+
+def held_at(port: PublishedPort) -> tuple[str, ...]:
+    """The addresses of the host where a rule leads elsewhere, and nobody shall listen who would never hear of anything."""
+    if port.address in EVERYWHERE:
+        found = (("0.0.0.0", 4, port.ipv4), ("::", 6, port.ipv6))
+        return tuple(address for address, family, target in found if family in EVERYWHERE[port.address] and target)
+    return () if port.address in proxied_at(port) else (port.address,)
 
 
 def proxied(port: PublishedPort) -> Key | None:
@@ -178,8 +194,14 @@ def _port(key: Key, value: Value) -> PublishedPort | None:
 
 
 def _as_ipv6(address: str) -> bytes:
-    found = ipaddress.ip_address(address or "::")
-    return found.packed if found.version == 6 else _MAPPED + found.packed
+    found = _packed(address or "::")
+    return found if len(found) == 16 else _MAPPED + found
+
+
+@lru_cache(maxsize=1 << 12)
+def _packed(address: str) -> bytes:
+    """Hundreds of ports lead to one container. Raises: ValueError."""
+    return ipaddress.ip_address(address).packed
 
 
 def _link(name: str) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from drivers.network.interface import PublishedPort
+from drivers.network.ports.interface import PublishedPort
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,10 @@ class PortRules(Protocol):
     `obstacles` tells that too.
     """
 
-    def set_ports(self, owner: str, ports: Sequence[PublishedPort]) -> None:
+    def set_ports(self, owner: str, ports: Sequence[PublishedPort], formerly: Sequence[PublishedPort] = ()) -> None:
         """Make these and no others the owner's, in one transaction, and mend the table. Connections of ports that are
-        withdrawn are forgotten; TCP ones of a port that has another target now go on.
+        withdrawn are forgotten; TCP ones of a port that has another target now go on. `formerly` are ports of a change that
+        was cut short: connections by them, which may have outlived their rules, are forgotten as well.
 
         Raises: Conflict (it is another owner's), Unavailable, Unsupported.
         """

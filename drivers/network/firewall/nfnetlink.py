@@ -3,9 +3,12 @@ linux/netfilter/nf_tables.h.
 """
 
 import errno
+import fcntl
+import os
 import socket
 import struct
 from collections.abc import Sequence
+from typing import Self
 
 from drivers.network.netlink.messages import Netlink, Reply, Request, attribute, attributes, messages_in
 from resources.errors import Unavailable, Unsupported
@@ -24,6 +27,8 @@ _ERROR = 2
 _HEADER = struct.Struct("=IHHII")
 _GENERAL = struct.Struct("!BBH")
 _SO_SNDBUFFORCE = 32
+_GET_NAMESPACE = 0x894C
+"""SIOCGSKNS."""
 _RESTART = 85
 """ERESTART: the generation is another one by now."""
 
@@ -39,6 +44,26 @@ class Refused(Exception):
         super().__init__(number, error)
         self.number = number
         self.error = error
+
+
+def _is_here(opened: socket.socket) -> bool:
+    fd = fcntl.ioctl(opened, _GET_NAMESPACE)
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat("/proc/thread-self/ns/net"))
+    finally:
+        os.close(fd)
+
+
+def _drain(opened: socket.socket) -> None:
+    """What was said to a process that did not live to hear it; a list it had begun goes on until it has been read."""
+    while True:
+        try:
+            opened.recv(1 << 16, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
 
 
 def be32(kind: int, value: int) -> bytes:
@@ -72,9 +97,25 @@ def family(reply: Reply) -> int:
 class Nfnetlink(Netlink):
     """In the network namespace of the thread that makes it. Not for several threads at once."""
 
-    def __init__(self) -> None:
-        super().__init__(NETFILTER)
+    def __init__(self, opened: socket.socket | None = None) -> None:
+        super().__init__(NETFILTER, opened)
         self._room = 0
+
+    @classmethod
+    def adopted(cls, fd: int) -> Self | None:
+        """The very socket of a process that is gone; None when it is none, or one of another network. `fd` is closed if so."""
+        opened = socket.socket(fileno=fd)
+        try:
+            if opened.family == socket.AF_NETLINK and opened.proto == NETFILTER and _is_here(opened):
+                _drain(opened)
+                return cls(opened)
+        except OSError:
+            pass
+        opened.close()
+        return None
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     @property
     def number(self) -> int:

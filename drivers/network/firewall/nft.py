@@ -2,7 +2,8 @@
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Sequence, Set
 
 from drivers.network.firewall import conntrack, elements
 from drivers.network.firewall.conntrack import TCP, UDP, Flow
@@ -11,7 +12,8 @@ from drivers.network.firewall.foreign import obstacles
 from drivers.network.firewall.interface import NetworkRules
 from drivers.network.firewall.messages import Key, Value
 from drivers.network.firewall.table import Change, State, Table, removing, replacing
-from drivers.network.interface import PublishedPort
+from drivers.network.names.interface import Keeper
+from drivers.network.ports.interface import PublishedPort
 from resources.errors import Conflict, InvalidArgument
 
 _INSTANCE = re.compile(r"[a-z0-9-]{1,40}")
@@ -21,14 +23,15 @@ _PREFIX = re.compile(r"[a-z][a-z0-9-]{0,13}")
 class NftFirewall:
     """`link_prefix` begins the names of all bridges. It works in the network namespace of the thread that uses it first.
 
-    `owned` False leaves the table open to every other program, as an older kernel does.
+    `owned` False leaves the table open to every other program, as an older kernel does. With a keeper it is the engine's also
+    while there is none.
     """
 
-    def __init__(self, instance: str, link_prefix: str, *, owned: bool = True) -> None:
+    def __init__(self, instance: str, link_prefix: str, *, owned: bool = True, keeper: Keeper | None = None) -> None:
         if not _INSTANCE.fullmatch(instance) or not _PREFIX.fullmatch(link_prefix):
             raise InvalidArgument(f"{instance[:80]!a} and {link_prefix[:80]!a} cannot name a table and links")
         self._prefix = link_prefix
-        self._table = Table(instance, link_prefix, owned=owned)
+        self._table = Table(instance, link_prefix, owned=owned, keeper=keeper)
 
     def close(self) -> None:
         """The table stays."""
@@ -65,10 +68,9 @@ class NftFirewall:
         with self._table.lock:
             conntrack.forget_of(self._table.link, addresses)
 
-    def set_ports(self, owner: str, ports: Sequence[PublishedPort]) -> None:
-        wanted: dict[Key, Value] = {}
-        for port in ports:
-            wanted.update(elements.of_port(owner, port))
+    def set_ports(self, owner: str, ports: Sequence[PublishedPort], formerly: Sequence[PublishedPort] = ()) -> None:
+        wanted = elements.of_ports(owner, ports)
+        begun = frozenset(elements.translations(elements.of_ports(owner, formerly)))
         before: dict[Key, Value] = {}
 
         def plan(state: State) -> Change:
@@ -78,7 +80,7 @@ class NftFirewall:
 
         with self._table.lock:
             self._table.change(plan)
-            self._end_flows(before, wanted)
+            self._end_flows(before, wanted, begun)
 
     def ports(self, owner: str) -> tuple[PublishedPort, ...]:
         elements.checked_id(owner)
@@ -97,12 +99,10 @@ class NftFirewall:
         wanted = ipaddress.ip_address(address)
         with self._table.lock:
             state = self._table.read()
-            networks = (elements.network_in(state.network(network_id)) for network_id in state.networks())
+            found = (state.network(network_id) for network_id in state.networks())
+            networks = (elements.network_in(one) for one in found if any(key.set == "internal" for key in one))
             return any(
-                wanted in ipaddress.ip_network(subnet)
-                for rules in networks
-                if rules and rules.internal
-                for subnet in rules.subnets
+                wanted in ipaddress.ip_network(subnet) for rules in networks if rules for subnet in rules.subnets
             )
 
     def obstacles(self) -> Sequence[str]:
@@ -110,13 +110,13 @@ class NftFirewall:
             accepted = {one.family for one in self._table.read().beside if one.whole}
             return obstacles(self._table.link, self._table.name, self._prefix, accepted)
 
-    def _end_flows(self, before: dict[Key, Value], after: dict[Key, Value]) -> None:
+    def _end_flows(self, before: dict[Key, Value], after: dict[Key, Value], begun: Set[Translation]) -> None:
         """Those of ports that are withdrawn. A port that has another target now lets TCP connections go on to the one they
         began with; UDP has no end to wait for. And who sent to a UDP port before it was published is heard from now on."""
-        stay = set(elements.translations(after))
-        made = stay - set(elements.translations(before))
+        stay, gone = set(elements.translations(after)), set(elements.translations(before))
+        made = stay - (gone - begun)
         kept = {_place(one) for one in stay if one.protocol == TCP}
-        ended = {one for one in elements.translations(before) if one not in stay and _place(one) not in kept}
+        ended = {one for one in gone | begun if one not in stay and _place(one) not in kept}
         if ended:
             targets = {str(ipaddress.ip_address(one.target)) for one in ended}
             conntrack.forget_of(self._table.link, targets, lambda flow: not ended.isdisjoint(_translations_of(flow)))
@@ -149,11 +149,11 @@ def _taking(state: State, before: dict[Key, Value], after: dict[Key, Value]) -> 
 
 def _with_proxied(state: State, change: Change, ports: Sequence[PublishedPort]) -> Change:
     wanted = {key for port in ports if (key := elements.proxied(port))}
+    removed = Counter(elements.proxied_like(key) for key in change.removed if key.set == "ports")
     withdrawn = {
-        elements.proxied_like(key) for key in change.removed if key.set == "ports"
-    } & state.elements.keys() - wanted
-    if withdrawn:
-        others = (key for key in state.elements if key.set == "ports" and key not in change.removed)
-        withdrawn -= {elements.proxied_like(key) for key in others}
-    missing = {key: Value("") for key in wanted - state.elements.keys()}
+        key
+        for key, count in removed.items()
+        if key in state.elements and key not in wanted and state.alike(key) == count
+    }
+    missing = {key: Value("") for key in wanted if key not in state.elements}
     return Change(change.removed | withdrawn, {**change.added, **missing})

@@ -2,9 +2,10 @@
 
 A transaction names the generation it was made for; the kernel refuses it when another writer came between, and then it is
 made anew. So what is kept stays true without reading it again. Where the kernel can (6.9 and later) the table belongs to our
-socket: `nft flush ruleset` and the reload of another firewall leave it alone, and when the engine dies it stays.
+socket: `nft flush ruleset` and the reload of another firewall leave it alone. A keeper has that socket too, so that this is so
+while there is no engine; the next one goes on with it. When both are gone the table stays, and is the next engine's.
 
-On older kernels, and on all while no engine holds the table, others can remove it, and until it is mended whoever has a route
+On older kernels, and on all while nobody holds the table, others can remove it, and until it is mended whoever has a route
 reaches all ports of containers. Nothing outside nftables guards that gap: settings of links ask by which link a packet came,
 not whether its port is published, and a rule of routing could ask only for a mark that the table would have to set on
 every packet of every connection, out of the few bits that VPNs and cluster networks use too, and would end them all.
@@ -12,8 +13,9 @@ every packet of every connection, out of the few bits that VPNs and cluster netw
 
 import errno
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from drivers.network.firewall import docker, elements, layout, messages
@@ -21,6 +23,7 @@ from drivers.network.firewall.bridges import Bridges
 from drivers.network.firewall.elements import NEIGHBOUR_SETS, NETWORK_SETS, owner
 from drivers.network.firewall.messages import OWNER, PERSIST, Key, Value
 from drivers.network.firewall.nfnetlink import Changed, Nfnetlink, Refused
+from drivers.network.names.interface import Keeper
 from drivers.network.netlink.messages import Reply, Request
 from resources.errors import Conflict, EngineError, PermissionDenied, Unavailable, Unsupported
 
@@ -47,6 +50,7 @@ class State:
         """What our sets are to say of the links beside ours."""
         self.elements: dict[Key, Value] = {}
         self._owned: defaultdict[tuple[bool, str], dict[Key, Value]] = defaultdict(dict)
+        self._alike: Counter[Key] = Counter()
 
     @property
     def whole(self) -> bool:
@@ -69,11 +73,19 @@ class State:
     def port_owners(self) -> list[str]:
         return self._owners(False)
 
+    def alike(self, proxied: Key) -> int:
+        """How many ports this element may stand for."""
+        return self._alike[proxied]
+
     def put(self, key: Key, value: Value) -> None:
+        if key.set == "ports" and key not in self.elements:
+            self._alike[elements.proxied_like(key)] += 1
         self.elements[key] = value
         self._owned[_place(key, value)][key] = value
 
     def drop(self, key: Key) -> None:
+        if key.set == "ports":
+            self._alike[elements.proxied_like(key)] -= 1
         place = _place(key, self.elements.pop(key))
         del self._owned[place][key]
         if not self._owned[place]:
@@ -101,12 +113,13 @@ def replacing(before: dict[Key, Value], after: dict[Key, Value]) -> Change:
 
 
 class Table:
-    def __init__(self, name: str, link_prefix: str, *, owned: bool) -> None:
+    def __init__(self, name: str, link_prefix: str, *, owned: bool, keeper: Keeper | None = None) -> None:
         self.name = name
         self.lock = threading.RLock()
         self._prefix = link_prefix
         self._chains = layout.chains(link_prefix)
         self._flags = OWNER | PERSIST if owned else 0
+        self._keeper = keeper
         self._sockets: tuple[Nfnetlink, Bridges] | None = None
         self._state: State | None = None
 
@@ -117,8 +130,23 @@ class Table:
 
     def _opened(self) -> tuple[Nfnetlink, Bridges]:
         if self._sockets is None:
-            self._sockets = Nfnetlink(), Bridges()
+            self._sockets = self._kept() or Nfnetlink(), Bridges()
         return self._sockets
+
+    def _kept(self) -> Nfnetlink | None:
+        """That of the engine before this one, whose the table is still."""
+        fd = None
+        if self._keeper and self._flags:
+            with suppress(EngineError):
+                fd = self._keeper.kept()
+        return None if fd is None else Nfnetlink.adopted(fd)
+
+    def _keep(self, *, start: bool) -> None:
+        """Whoever keeps it is told again and again, since it may have come anew. Without it the table is open to others while
+        there is no engine, which is no reason to do without the table."""
+        if self._keeper and self._flags:
+            with suppress(EngineError):
+                self._keeper.keep(self.link.fileno(), start=start)
 
     def close(self) -> None:
         with self.lock:
@@ -165,6 +193,8 @@ class Table:
                         continue
                     raise self._failure(requests[refused.number], refused.error) from refused
                 self._state = self._after(state, wanted)
+                if _used(state, wanted):
+                    self._keep(start=True)
                 return wanted
         raise self._restless()
 
@@ -246,6 +276,7 @@ class Table:
             return
         try:
             self.link.commit(state.generation, [messages.new_table(self.name, self._flags)])
+            self._keep(start=False)
         except Changed:
             return
         except Refused as refused:

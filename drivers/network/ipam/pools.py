@@ -5,11 +5,13 @@ at what is taken: both can be lost, and are read from the store again.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from drivers.network.interface import Allocations, Pool, SubnetRequest
+from drivers.network.interface import Pool
 from drivers.network.ipam import subnets
+from drivers.network.ipam.claims import Claims
 from drivers.network.ipam.host_routes import Route
+from drivers.network.ipam.interface import AddressClaim, Allocations, Holder, SubnetClaim, SubnetRequest
 from drivers.network.ipam.lost_races import LostRaces
 from drivers.network.ipam.next_fit import Searches
 from drivers.network.ipam.subnets import AddressPool, Network, parsed_address, parsed_network
@@ -35,6 +37,7 @@ class DefaultIpam:
         describe: Callable[[str], str] = lambda uid: uid[:12],
     ) -> None:
         self._allocations = allocations
+        self._claims = Claims(allocations)
         self._routes = routes
         self._link = link
         self._address_pools = [(pool.checked(), pool.size) for pool in address_pools]
@@ -46,7 +49,7 @@ class DefaultIpam:
         pools, lost = subnets.pools(asked), LostRaces()
         with self._lock:
             while True:
-                held = self._held(network_id, _SUBNETS)
+                held = self._claims.of(network_id, _SUBNETS).has
                 if pools:
                     wanted = _slots(pools)
                     for subnet in (pool.subnet for pool in pools if pool.subnet not in held.values()):
@@ -54,21 +57,48 @@ class DefaultIpam:
                 else:
                     wanted = {_AUTOMATIC: held.get(_AUTOMATIC) or self._free_subnet(network_id)}
                 try:
-                    self._allocations.hold(network_id, _SUBNETS, wanted)
+                    self._claims.move(network_id, _SUBNETS, wanted)
                 except Conflict as error:
                     lost.add(error)
                     continue
                 return pools or (_automatic(wanted),)
 
     def pools(self, network_id: str, asked: Sequence[SubnetRequest]) -> tuple[Pool, ...]:
-        held = self._held(network_id, _SUBNETS)
-        if not asked:
-            return (_automatic(held),) if held.keys() == {_AUTOMATIC} else ()
-        try:
-            pools = subnets.pools(asked)
-        except InvalidArgument:
-            return ()
-        return pools if held == _slots(pools) else ()
+        return _given(self._claims.of(network_id, _SUBNETS).has, asked)
+
+    def subnet_claim(self, network_id: str, asked: Sequence[SubnetRequest]) -> SubnetClaim:
+        claim = self._claims.of(network_id, _SUBNETS)
+        pools = _given(claim.has, asked)
+        inhabited = bool(claim.had or not pools) and self._inhabited(network_id, pools)
+        others = () if pools else self._subnet_holders(network_id, (one.subnet for one in asked))
+        found = (f"its subnet is {value} of {self._describe(who.uid)}'s" for value, who in others)
+        return SubnetClaim(
+            pools=pools,
+            had=claim.had,
+            awaits=claim.awaits == {f"{at}": one.subnet for at, one in enumerate(asked)},
+            stale=bool(pools and claim.awaits),
+            yields=not pools and self.yields_subnets(network_id),
+            inhabited=inhabited,
+            obstacle=next(found, ""),
+        )
+
+    def yields_subnets(self, network_id: str) -> bool:
+        def holders(uid: str, wanted: Iterable[str]) -> Iterator[Holder]:
+            return (holder for _, holder in self._subnet_holders(uid, wanted))
+
+        return self._claims.yields(network_id, _SUBNETS, holders)
+
+    def await_subnets(self, network_id: str, asked: Sequence[SubnetRequest]) -> None:
+        with self._lock:
+            self._claims.wait(network_id, _SUBNETS, {f"{at}": one.subnet for at, one in enumerate(asked)})
+
+    def vacate_subnets(self, network_id: str) -> None:
+        with self._lock:
+            self._claims.vacate(network_id, _SUBNETS)
+
+    def let_subnets_go(self, network_id: str) -> None:
+        with self._lock:
+            self._claims.let_go(network_id, _SUBNETS)
 
     def allocate(
         self, network_id: str, pools: Sequence[Pool], holder: str, *, ipv4: str = "", ipv6: str = ""
@@ -76,37 +106,87 @@ class DefaultIpam:
         asked, lost = {4: ipv4, 6: ipv6}, LostRaces()
         with self._lock:
             while True:
-                held = self._held(holder, _ADDRESSES + network_id)
+                claim = self._claims.of(holder, _ADDRESSES + network_id)
                 wanted = {}
                 for version, slot in _FAMILIES.items():
                     family = [pool for pool in pools if subnets.version(pool) == version]
                     if asked[version]:
                         wanted[slot] = self._static(network_id, family, version, holder, asked[version])
                     elif family:
-                        has = held.get(slot, "")
-                        wanted[slot] = has if _kept(family, has) else self._free_address(network_id, family)
-                if wanted == held:
+                        own = (claim.has.get(slot, ""), *claim.had)
+                        kept = next((address for address in own if _kept(family, address)), "")
+                        wanted[slot] = kept or self._free_address(network_id, family, holder)
+                if wanted == claim.has and not claim.awaits:
                     return tuple(wanted.values())
                 try:
-                    self._allocations.hold(holder, _ADDRESSES + network_id, wanted)
+                    self._claims.move(holder, _ADDRESSES + network_id, wanted)
                 except Conflict as error:  # also a fixed address that the search did not know of
                     lost.add(error)
                     continue
                 return tuple(wanted.values())
 
     def addresses(self, holder: str) -> Mapping[str, tuple[str, ...]]:
-        found: dict[str, list[str]] = {}
-        for (pool, _), address in sorted(self._allocations.held(holder).items()):
-            if pool.startswith(_ADDRESSES):
-                found.setdefault(pool.removeprefix(_ADDRESSES), []).append(address)
-        return {network_id: tuple(addresses) for network_id, addresses in found.items()}
+        return {network_id: one.addresses for network_id, one in self.claims(holder).items() if one.addresses}
+
+    def claims(self, holder: str) -> Mapping[str, AddressClaim]:
+        return {
+            pool.removeprefix(_ADDRESSES): AddressClaim(
+                claim.values,
+                claim.had,
+                tuple(claim.awaits.values()),
+                bool(claim.awaits) and self._claims.yields(holder, pool, self._address_holders(pool)),
+            )
+            for pool, claim in self._claims.all_of(holder).items()
+            if pool.startswith(_ADDRESSES)
+        }
+
+    def obstacle(self, network_id: str, holder: str, wanted: Sequence[str]) -> str:
+        for address in wanted:
+            who = self._allocations.taken(_ADDRESSES + network_id, address).get(address)
+            if who is not None and who.uid != holder:
+                return f"the address {address} is {self._describe(who.uid)}'s"
+        return ""
+
+    def await_addresses(self, network_id: str, holder: str, *, ipv4: str = "", ipv6: str = "") -> None:
+        asked = {_FAMILIES[4]: ipv4, _FAMILIES[6]: ipv6}
+        with self._lock:
+            self._claims.wait(holder, _ADDRESSES + network_id, {slot: value for slot, value in asked.items() if value})
+
+    def vacate(self, holder: str, network_id: str) -> None:
+        with self._lock:
+            self._claims.vacate(holder, _ADDRESSES + network_id)
+
+    def let_go(self, holder: str, network_id: str) -> None:
+        with self._lock:
+            self._claims.let_go(holder, _ADDRESSES + network_id)
 
     def release(self, holder: str, network_id: str) -> None:
         with self._lock:
-            self._allocations.hold(holder, _ADDRESSES + network_id, {})
+            self._claims.release(holder, _ADDRESSES + network_id)
 
-    def _held(self, uid: str, pool: str) -> Mapping[str, str]:
-        return {slot: value for (name, slot), value in self._allocations.held(uid).items() if name == pool}
+    def _address_holders(self, pool: str) -> Callable[[str, Iterable[str]], Iterator[Holder]]:
+        def holders(uid: str, wanted: Iterable[str]) -> Iterator[Holder]:
+            del uid
+            for address in wanted:
+                who = self._allocations.taken(pool, address).get(address)
+                if who is not None:
+                    yield who
+
+        return holders
+
+    def _subnet_holders(self, network_id: str, wanted: Iterable[str]) -> Iterator[tuple[str, Holder]]:
+        """Other networks, with the subnets they have that overlap what is wanted."""
+        asked = [parsed_network(subnet) for subnet in wanted]
+        if not asked:
+            return
+        for value, who in self._allocations.taken(_SUBNETS).items():
+            if who.uid != network_id and any(subnets.overlap(one, parsed_network(value)) for one in asked):
+                yield value, who
+
+    def _inhabited(self, network_id: str, pools: Sequence[Pool]) -> bool:
+        """Whether anybody has an address of it that is in none of these."""
+        taken = map(parsed_address, self._allocations.taken(_ADDRESSES + network_id))
+        return any(not any(subnets.contains(pool, address) for pool in pools) for address in taken)
 
     def _others(self, network_id: str) -> Iterator[tuple[Network, str]]:
         for subnet, holder in self._allocations.taken(_SUBNETS).items():
@@ -160,17 +240,30 @@ class DefaultIpam:
             raise Conflict(f"the address {address} is {self._describe(who.uid)}'s already")
         return str(address)
 
-    def _free_address(self, network_id: str, family: Sequence[Pool]) -> str:
+    def _free_address(self, network_id: str, family: Sequence[Pool], holder: str) -> str:
         def taken() -> Iterator[int]:
             return (int(parsed_address(address)) for address in self._allocations.taken(_ADDRESSES + network_id))
 
+        awaited = self._claims.awaited(_ADDRESSES + network_id, but=holder)
+        never = frozenset(int(parsed_address(one)) for one in awaited)
         for fresh in (False, True):
             for pool in family:
                 key, numbers = (network_id, pool.subnet), subnets.assignable(pool)
-                number = self._searches.get(key, numbers, taken, fresh=fresh).take(subnets.excluded(pool))
+                number = self._searches.get(key, numbers, taken, fresh=fresh).take(subnets.excluded(pool) | never)
                 if number is not None:
                     return subnets.address_at(pool, number)
         raise _exhausted(family)
+
+
+def _given(held: Mapping[str, str], asked: Sequence[SubnetRequest]) -> tuple[Pool, ...]:
+    """The pools of what is held, if that is just what is asked for."""
+    if not asked:
+        return (_automatic(held),) if held.keys() == {_AUTOMATIC} else ()
+    try:
+        pools = subnets.pools(asked)
+    except InvalidArgument:
+        return ()
+    return pools if held == _slots(pools) else ()
 
 
 def _slots(pools: Sequence[Pool]) -> dict[str, str]:

@@ -40,20 +40,26 @@ class _Gone(Exception):
 
 
 class ResolverClient:
-    """One for the engine, for all its threads. `instance` tells the processes of several engines apart for who looks at them."""
+    """One for the engine, for all its threads; a Keeper itself. `instance` tells the processes of several engines apart for who
+    looks at them."""
 
     def __init__(self, run_root: Path, instance: str) -> None:
         self.folder = run_root / "resolver"
         self.names = ResolverNames(self)
         self.proxies = ResolverProxies(self)
         self._instance = instance
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._socket: socket.socket | None = None
+        self._kept: int | None = None
+        """What every process is given first of all."""
 
     def close(self) -> None:
         """Leave the process alone."""
         with self._lock:
             self._hang_up()
+            if self._kept is not None:
+                os.close(self._kept)
+                self._kept = None
 
     def ask(self, operation: str, *, start: bool = False, **values: Any) -> Any:
         """The process's answer; None when there is no process and it is not to be started.
@@ -74,6 +80,28 @@ class ResolverClient:
                         self._start()
         raise Unavailable("the resolver process ends whenever it is asked", hint=f"see {self.folder}/log")
 
+    def keep(self, fd: int, *, start: bool) -> None:
+        with self._lock:
+            if self._kept is None or not os.path.sameopenfile(fd, self._kept):
+                if self._kept is not None:
+                    os.close(self._kept)
+                self._kept = os.dup(fd)
+                self._hang_up()
+            if self._socket is None or not _is_open(self._socket):
+                self._hang_up()
+                self.ask("socket.has", start=start)  # a connection begins with it
+
+    def kept(self) -> int | None:
+        with self._lock:
+            came: list[int] = []
+            for _ in range(2):
+                try:
+                    self._exchange({"op": "socket.kept"}, came)
+                    break
+                except _Gone:
+                    continue
+            return came[0] if came else None
+
     def pid(self) -> int | None:
         """Of the process; None when there is none."""
         try:
@@ -93,9 +121,9 @@ class ResolverClient:
         """Whether the snapshot knows of it, process or no process."""
         return (self.folder / SNAPSHOT / kind / key).exists()
 
-    def _exchange(self, message: Message) -> Any:
+    def _exchange(self, message: Message, came: list[int] | None = None) -> Any:
         connection = self._connected()
-        answer = self._said(connection, message)
+        answer = self._said(connection, message, came=came)
         if "error" in answer:
             kind = getattr(resources.errors, str(answer["error"]), Unavailable)
             raise kind(str(answer["message"]))
@@ -114,15 +142,27 @@ class ResolverClient:
                     )
                 self._start()
                 return self._connected(replace=False)
+            if self._kept is not None:
+                self._said(self._socket, {"op": "socket.keep"}, passed=self._kept)
         return self._socket
 
-    def _said(self, connection: socket.socket, message: Message) -> Message:
-        """Raises: _Gone, Unavailable."""
+    def _said(
+        self, connection: socket.socket, message: Message, *, passed: int | None = None, came: list[int] | None = None
+    ) -> Message:
+        """`passed` is a descriptor that goes with it; those that come with the answer are put into `came`. Raises: _Gone,
+        Unavailable."""
         try:
-            connection.sendall(frame(message))
+            data = frame(message)
+            if passed is not None:
+                data = data[socket.send_fds(connection, [data], [passed]) :]
+            connection.sendall(data)
             frames = Frames()
             while (answer := frames.next()) is None:
-                data = connection.recv(262144)
+                if came is None:
+                    data = connection.recv(262144)
+                else:
+                    data, found, _, _ = socket.recv_fds(connection, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+                    came += found
                 if not data:
                     raise ConnectionResetError
                 frames.feed(data)

@@ -4,17 +4,26 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from typing import NamedTuple
 
 from drivers.network.names.framing import VERSION, FrameError, Frames, Message, frame
 from drivers.network.names.loop import READ, WRITE, Loop
 from drivers.network.names.refusal import Refusal
 
 _MAX_CONNECTIONS = 64
+_MAX_DESCRIPTORS = 4
 _PAUSE = 0.05
 _PEER = struct.Struct("=3i")
 
-Handle = Callable[[Message], object]
-"""What is to be answered to one message. Raises: Refusal."""
+Handle = Callable[[Message, list[int]], object]
+"""What is to be answered to one message, and to the descriptors that came with it, of which it takes what it keeps. Raises:
+Refusal."""
+
+
+class Passed(NamedTuple):
+    """An answer that is a descriptor."""
+
+    fd: int
 
 
 class Control:
@@ -55,20 +64,30 @@ class Control:
 
 
 class Conversation:
-    __slots__ = ("_control", "_frames", "_greeted", "_output", "_socket")
+    __slots__ = ("_came", "_control", "_frames", "_greeted", "_output", "_passing", "_socket")
 
     def __init__(self, control: Control, made: socket.socket) -> None:
         self._control = control
         self._socket = made
         self._frames = Frames()
         self._output = b""
+        self._came: list[int] = []
+        """Descriptors, until the message they belong to is whole."""
+        self._passing: list[int] = []
+        """Those that go out with the first byte of the answer."""
         self._greeted = False
         self._watch()
 
     def _close(self) -> None:
         self._control.loop.forget(self._socket.fileno())
         self._socket.close()
+        self._drop()
         self._control.conversations.discard(self)
+
+    def _drop(self) -> None:
+        for fd in self._came:
+            os.close(fd)
+        self._came.clear()
 
     def _watch(self) -> None:
         self._control.loop.watch(self._socket.fileno(), WRITE if self._output else READ, self._event)
@@ -76,22 +95,29 @@ class Conversation:
     def _event(self, _events: int) -> None:
         try:
             if self._output:
-                self._output = self._output[self._socket.send(self._output) :]
+                self._send()
             else:
-                data = self._socket.recv(262144)
-                if not data:
+                data, came, _, _ = socket.recv_fds(self._socket, 262144, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+                self._came += came
+                if not data or len(self._came) > _MAX_DESCRIPTORS:
                     self._close()  # what came in part was never said
                     return
                 self._frames.feed(data)
             while not self._output and (message := self._frames.next()) is not None:
                 self._output = frame(self._answer(message))
-                self._output = self._output[self._socket.send(self._output) :]
+                self._drop()
+                self._send()
         except BlockingIOError:
             pass
         except (OSError, FrameError):
             self._close()
             return
         self._watch()
+
+    def _send(self) -> None:
+        passing, self._passing = self._passing, []
+        sent = socket.send_fds(self._socket, [self._output], passing) if passing else self._socket.send(self._output)
+        self._output = self._output[sent:]
 
     def _answer(self, message: Message) -> Message:
         operation = message.get("op")
@@ -101,7 +127,11 @@ class Conversation:
         if not self._greeted and operation != "exit":
             return {"error": "FailedPrecondition", "message": "another version"}
         try:
-            return {"ok": self._control.handle(message)}
+            found = self._control.handle(message, self._came)
+            if isinstance(found, Passed):
+                self._passing = [found.fd]
+                return {"ok": True}
+            return {"ok": found}
         except Refusal as refusal:
             return {"error": refusal.kind, "message": refusal.message}
         except Exception as error:

@@ -1,11 +1,12 @@
 """The resolver process in memory. `lose`, `die`, `reboot` and `occupy` are what others do."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from drivers.network.interface import Transport
 from drivers.network.names.interface import Forward, SandboxNames
 from drivers.network.names.records import checked_forwards, checked_names, checked_owner, checked_sandbox
+from drivers.network.ports.interface import Transport
 from resources.errors import Conflict
 
 _Place = tuple[Transport, str, int]
@@ -19,6 +20,19 @@ class FakeResolver:
     names: dict[str, SandboxNames] = field(default_factory=dict)
     """Its snapshot: what it serves while it is alive."""
     forwards: dict[str, tuple[Forward, ...]] = field(default_factory=dict)
+    strangers: set[_Place] = field(default_factory=set)
+    """Ports that processes of others have."""
+
+    def live(self) -> None:
+        """One that was dead gets back what nobody took meanwhile."""
+        if not self.alive:
+            self.alive = True
+            taken = [Forward(*place) for place in self.strangers]
+            for owner, forwards in list(self.forwards.items()):
+                kept = tuple(one for one in forwards if not any(_meet(one, other) for other in taken))
+                self.forwards[owner] = kept
+                if not kept:
+                    del self.forwards[owner]
 
     def forget(self) -> None:
         self.alive = False
@@ -35,7 +49,7 @@ class FakeNames:
     def set(self, sandbox: SandboxNames) -> None:
         checked_names(sandbox)
         self.calls.append(("set", sandbox.sandbox_id))
-        self.resolver.alive = True
+        self.resolver.live()
         self.resolver.names[sandbox.sandbox_id] = sandbox
 
     def get(self, sandbox_id: str) -> SandboxNames | None:
@@ -46,7 +60,7 @@ class FakeNames:
         checked_sandbox(sandbox_id)
         self.calls.append(("remove", sandbox_id))
         if sandbox_id in self.resolver.names:
-            self.resolver.alive = True
+            self.resolver.live()
             del self.resolver.names[sandbox_id]
 
     def list(self) -> Sequence[str]:
@@ -75,27 +89,29 @@ class FakeProxies:
         self.calls: list[tuple[str, str]] = []
         """Every writing call and its owner, in order."""
         self.resolver = resolver or FakeResolver()
-        self._strangers: set[_Place] = set()
 
     def set(self, owner: str, forwards: Sequence[Forward]) -> None:
         wanted = checked_forwards(owner, forwards)
         self.calls.append(("set", owner))
-        others = {_place(f): by for by, all_of in self.resolver.forwards.items() if by != owner for f in all_of}
-        seen: dict[_Place, str] = {}
+        if wanted or owner in self.resolver.forwards:
+            self.resolver.live()
+        others = [(one, by) for by, all_of in self.resolver.forwards.items() if by != owner for one in all_of]
+        strangers = [(Forward(*place), "") for place in self.resolver.strangers]
+        beside: defaultdict[tuple[str, int], list[tuple[Forward, str]]] = defaultdict(list)
+        for one, by in (*others, *strangers):
+            beside[one.protocol, one.port].append((one, by))
         for forward in wanted:
-            for place, by in (*others.items(), *seen.items(), *((place, "") for place in self._strangers)):
-                if _meet(place, _place(forward)):
+            for one, by in beside[forward.protocol, forward.port]:
+                if _meet(one, forward) and not (by == owner and _is_beside(one, forward)):
                     raise Conflict(
-                        f"port {forward.port}/{forward.protocol} at {forward.address} is taken"
-                        + (f": object {by} has it" if by else ": a process on the host listens there")
+                        f"port {forward.port}/{forward.protocol} at {forward.address} is taken: "
+                        + (f"object {by} has it" if by not in ("", owner) else "a process on the host has it")
                     )
-            seen[_place(forward)] = owner
+            beside[forward.protocol, forward.port].append((forward, owner))
         if wanted:
-            self.resolver.alive = True
             self.resolver.forwards[owner] = wanted
-        elif owner in self.resolver.forwards:
-            self.resolver.alive = True
-            del self.resolver.forwards[owner]
+        else:
+            self.resolver.forwards.pop(owner, None)
 
     def get(self, owner: str) -> tuple[Forward, ...]:
         checked_owner(owner)
@@ -106,7 +122,11 @@ class FakeProxies:
 
     def occupy(self, protocol: Transport, address: str, port: int) -> None:
         """A process of somebody else's listens there."""
-        self._strangers.add((protocol, address, port))
+        self.resolver.strangers.add((protocol, address, port))
+
+    def vacate(self) -> None:
+        """All of them end."""
+        self.resolver.strangers.clear()
 
     def lose(self, owner: str) -> None:
         self.resolver.forwards.pop(owner, None)
@@ -116,17 +136,16 @@ class FakeProxies:
 
     def reboot(self) -> None:
         self.resolver.forget()
-        self._strangers.clear()
+        self.resolver.strangers.clear()
 
 
-def _place(forward: Forward) -> _Place:
-    return forward.protocol, forward.address, forward.port
-
-
-def _meet(one: _Place, other: _Place) -> bool:
-    if (one[0], one[2]) != (other[0], other[2]):
+def _meet(one: Forward, other: Forward) -> bool:
+    if (one.protocol, one.port) != (other.protocol, other.port) or (":" in one.address) != (":" in other.address):
         return False
-    everywhere = {"::": ":", "0.0.0.0": "."}
-    return one[1] == other[1] or any(
-        everywhere.get(a) is not None and everywhere[a] in b for a, b in ((one[1], other[1]), (other[1], one[1]))
-    )
+    return one.address == other.address or not {one.address, other.address}.isdisjoint(("0.0.0.0", "::"))
+
+
+def _is_beside(one: Forward, other: Forward) -> bool:
+    """Whether they are the hold of all addresses and what is proxied at one of them."""
+    held, proxied = sorted((one, other), key=lambda forward: bool(forward.target))
+    return held.address == "::" != proxied.address and not held.target and bool(proxied.target)

@@ -7,7 +7,7 @@ process end and leave its snapshot, and a message that did not arrive whole was 
 import json
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 MAX_FRAME = 8 << 20
 SOCKET, LOCK, SNAPSHOT, LOG = "control.sock", "lock", "snapshot", "log"
 """What lies in the process's folder of the run root."""

@@ -1,4 +1,5 @@
-"""The contracts of the resolver process: names for sandboxes, and ports of the host that no firewall rule can carry.
+"""The contracts of the resolver process: names for sandboxes, ports of the host that no firewall rule can carry, and those
+that a rule carries and nobody else shall have.
 
 It is one process an engine, of the standard library alone, started by the engine and outliving it; fed over a socket in
 the run root, with a snapshot of all it was told beside it, from which one that was killed goes on.
@@ -9,30 +10,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from drivers.network.interface import Transport
+from drivers.network.ports.interface import Transport
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A port the host's own network is to be proxied from, where no firewall rule can do it: ::1, or IPv6 to a container that
-    has IPv4 alone."""
+    """A port of the host's own network that is to be proxied, where no firewall rule can do it: ::1, or IPv6 to a container
+    that has IPv4 alone. Or one that a rule carries, which is only held: bound, so that no process of the host gets it and
+    then never sees what is sent there."""
 
     protocol: Transport
     address: str
-    """`::1` or `::` or an IPv6 address of the host."""
+    """An address of the host; `::` is all of IPv6 and no IPv4."""
     port: int
-    target: str
-    target_port: int
+    target: str = ""
+    """"" of a port that is only held."""
+    target_port: int = 0
 
 
 class Proxies(Protocol):
     """The forwards, carried by the resolver process."""
 
     def set(self, owner: str, forwards: Sequence[Forward]) -> None:
-        """Make these and no others the owner's; connections of those that stay go on. Raises: Conflict (the port is
-        somebody's), Unavailable."""
+        """Make these and no others the owner's; connections of those that stay go on. One owner may hold a port at `::` and have
+        it proxied at `::1` as well.
 
-    def get(self, owner: str) -> tuple[Forward, ...]: ...
+        Raises, and all is as it was: Conflict (the port is somebody's), FailedPrecondition (the host has no such address),
+        ResourceExhausted (descriptors), Unavailable.
+        """
+
+    def get(self, owner: str) -> tuple[Forward, ...]:
+        """Those that are there: of a process that went on from its snapshot, all that nobody took meanwhile."""
 
     def list(self) -> Sequence[str]: ...
 
@@ -82,3 +90,15 @@ class Names(Protocol):
 
     def stop(self) -> None:
         """End the process; its snapshot is deleted."""
+
+
+class Keeper(Protocol):
+    """Keeps one socket of the engine open beyond the engine's life: what the kernel holds for that socket stays."""
+
+    def keep(self, fd: int, *, start: bool) -> None:
+        """From now on, also by a process that takes the place of the one that has it; `start`: one that is not there is
+        started. It has a descriptor of its own. Raises: Unavailable."""
+
+    def kept(self) -> int | None:
+        """A descriptor of the very socket that an engine before this one had kept, which is the caller's to close; None when
+        there is none."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _MAX_MEMBERS = 256
 _MAX_NAMES = 256
-_MAX_FORWARDS = 4096
+_MAX_FORWARDS = 1 << 15
 
 
 def checked_sandbox(sandbox_id: str) -> str:
@@ -54,18 +55,22 @@ def checked_names(sandbox: SandboxNames) -> SandboxNames:
 def checked_forwards(owner: str, forwards: Sequence[Forward]) -> tuple[Forward, ...]:
     checked_owner(owner)
     if len(forwards) > _MAX_FORWARDS:
-        raise InvalidArgument(f"at most {_MAX_FORWARDS} ports are proxied for one object")
+        raise InvalidArgument(f"at most {_MAX_FORWARDS} ports are held or proxied for one object")
     for forward in forwards:
         if forward.protocol not in ("tcp", "udp"):
             raise InvalidArgument(f"{str(forward.protocol)[:20]!r} is not a protocol: tcp and udp are")
         _checked_address(forward.address)
-        _checked_address(forward.target)
-        for port in (forward.port, forward.target_port):
+        numbers = [forward.port]
+        if forward.target:
+            _checked_address(forward.target)
+            numbers.append(forward.target_port)
+        for port in numbers:
             if not 0 < port < 65536:
                 raise InvalidArgument(f"{port} is not a port: 1 to 65535 are")
     return tuple(dict.fromkeys(forwards))
 
 
+@lru_cache(maxsize=1 << 12)
 def _checked_address(address: str, *, zone: bool = True) -> None:
     try:
         parsed = ip_address(address)

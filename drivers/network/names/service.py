@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
+from drivers.network.names.control import Passed
 from drivers.network.names.framing import Message
 from drivers.network.names.hostservers import HostServers
 from drivers.network.names.limits import Descriptors
@@ -19,6 +21,8 @@ class Service:
         self._snapshot = snapshot
         self._sandboxes = Sandboxes(loop, descriptors, HostServers())
         self._ports = Ports(loop, descriptors)
+        self._kept: int | None = None
+        """A socket that is the engine's, and open as long as this process lives."""
         self._operations: dict[str, Callable[[Message], object]] = {
             "names.set": self._set_names,
             "names.get": lambda message: self._sandboxes.get(message["id"]),
@@ -27,6 +31,8 @@ class Service:
             "proxies.set": self._set_ports,
             "proxies.get": lambda message: self._ports.get(message["owner"]),
             "proxies.list": lambda _: self._ports.list(),
+            "socket.kept": lambda _: None if self._kept is None else Passed(self._kept),
+            "socket.has": lambda _: self._kept is not None,
             "exit": self._exit,
         }
 
@@ -41,20 +47,31 @@ class Service:
                 self._snapshot.remove("names", key)
                 lost += 1
         for owner, message in self._snapshot.load("proxies"):
-            try:
-                self._ports.set(owner, _forwards(message))
-                found += 1
-            except (Refusal, KeyError, TypeError, ValueError):
-                self._snapshot.remove("proxies", owner)
-                lost += 1
+            with suppress(KeyError, TypeError, ValueError):
+                if self._ports.restore(owner, _forwards(message)):
+                    # Of those that somebody has by now the engine asks again.
+                    found += 1
+                    continue
+            self._snapshot.remove("proxies", owner)
+            lost += 1
         return found, lost
 
-    def handle(self, message: Message) -> object:
+    def handle(self, message: Message, came: list[int]) -> object:
         """Raises: Refusal."""
+        if message.get("op") == "socket.keep":
+            self._keep(came)
+            return None
         operation = self._operations.get(message.get("op", ""))
         if operation is None:
             raise Refusal("Unsupported", "the resolver knows no such request")
         return operation(message)
+
+    def _keep(self, came: list[int]) -> None:
+        if not came:
+            raise Refusal("InvalidArgument", "nothing came that could be kept")
+        before, self._kept = self._kept, came.pop(0)
+        if before is not None:
+            os.close(before)
 
     def _set_names(self, message: Message) -> None:
         sandbox = message["sandbox"]

@@ -21,14 +21,14 @@ _Client: TypeAlias = tuple[Any, bytes]
 
 
 class UdpProxy:
-    def __init__(self, loop: Loop, descriptors: Descriptors, address: str, port: int) -> None:
-        """Raises: OSError, EADDRINUSE for a port that somebody has."""
+    def __init__(self, loop: Loop, descriptors: Descriptors, address: str, port: int, *, beside: bool = False) -> None:
+        """Raises: OSError, EADDRINUSE for a port that somebody has. `beside` a hold of ours that lets it."""
         self.loop = loop
         self._descriptors = descriptors
         self._target = ("", 0)
         self._sessions: dict[_Client, Session] = {}
         """In order of use."""
-        self._socket = bound(socket.SOCK_DGRAM, address, port)
+        self._socket = bound(socket.SOCK_DGRAM, address, port, beside=beside)
         self._ancillary = 0
         if self._socket.family == socket.AF_INET6:
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)

@@ -95,13 +95,15 @@ def change_link(
     name: str = "",
     index: int = 0,
     up: bool = False,
+    down: bool = False,
     alias: str = "",
     mac: str = "",
     mtu: int = 0,
     master: int = 0,
     settings: Mapping[str, int] | None = None,
 ) -> Request:
-    """What is left out stays as it is; `settings` are of IPV4_SETTINGS, the kernel takes no others this way."""
+    """What is left out stays as it is; with an index, the name is what it is called from now on.
+    `settings` are of IPV4_SETTINGS, the kernel takes no others this way."""
     values = [
         text(_NAME, name) if name else b"",
         text(_ALIAS, alias) if alias else b"",
@@ -112,7 +114,7 @@ def change_link(
     if settings:
         conf = nested(_IPV4_CONF, *(u32(IPV4_SETTINGS[setting], value) for setting, value in settings.items()))
         values.append(nested(_FAMILIES, nested(socket.AF_INET, conf)))
-    return Request(_NEW, _header(index, up) + b"".join(values))
+    return Request(_NEW, _header(index, up, down) + b"".join(values))
 
 
 def change_bridge(index: int) -> Request:
@@ -188,8 +190,8 @@ def _settings(families: Mapping[int, bytes]) -> Mapping[str, int]:
     }
 
 
-def _header(index: int = 0, up: bool = False) -> bytes:
-    return _IFINFO.pack(socket.AF_UNSPEC, 0, index, _UP if up else 0, _UP if up else 0)
+def _header(index: int = 0, up: bool = False, down: bool = False) -> bytes:
+    return _IFINFO.pack(socket.AF_UNSPEC, 0, index, _UP if up else 0, _UP if up or down else 0)
 
 
 def _mac(mac: str) -> bytes:

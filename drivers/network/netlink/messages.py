@@ -159,9 +159,9 @@ class Answer:
 class Netlink:
     """A socket in the network namespace of the thread that makes it. Not for several threads at once."""
 
-    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE, opened: socket.socket | None = None) -> None:
         try:
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+            self._socket = opened or socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         except OSError as error:
             raise Unavailable(f"cannot open a netlink socket: {error.strerror}") from error
         self._numbers = count(1)

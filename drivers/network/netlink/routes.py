@@ -28,6 +28,8 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_PROTOCOL = 1, 2, 8, 11
 _NO_DUPLICATE_DETECTION = 0x02
 _DESTINATION, _OUT, _GATEWAY = 1, 4, 5
 _MAIN_TABLE, _UNICAST = 254, 1
+_HOST = 254
+"""A scope."""
 _IFADDR = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 
@@ -87,10 +89,13 @@ def route_changes(index: int, wanted: Sequence[str], there: Sequence[DefaultRout
     ]
 
 
-def add_address(index: int, address: str) -> Request:
-    """Used at once, also by IPv6: who has it is decided before the kernel hears of it."""
+def add_address(index: int, address: str, *, host: bool = False) -> Request:
+    """Used at once, also by IPv6: who has it is decided before the kernel hears of it. `host`: it is the source of nothing that
+    leaves the host."""
     flags = u32(_IFA_FLAGS, _NO_DUPLICATE_DETECTION) if ":" in address else b""
-    return Request(_NEW_ADDRESS, _address(index, address) + flags + u8(_IFA_PROTOCOL, OURS), CREATE)
+    return Request(
+        _NEW_ADDRESS, _address(index, address, _HOST if host else 0) + flags + u8(_IFA_PROTOCOL, OURS), CREATE
+    )
 
 
 def delete_address(index: int, address: str) -> Request:
@@ -153,10 +158,10 @@ def _host(address: str) -> str:
     return address.partition("/")[0]
 
 
-def _address(index: int, address: str) -> bytes:
+def _address(index: int, address: str, scope: int = 0) -> bytes:
     interface = ipaddress.ip_interface(address)
     family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-    header = _IFADDR.pack(family, interface.network.prefixlen, 0, 0, index)
+    header = _IFADDR.pack(family, interface.network.prefixlen, 0, scope, index)
     return header + attribute(_IFA_LOCAL, interface.packed) + attribute(_IFA_ADDRESS, interface.packed)
 
 

@@ -3,15 +3,15 @@
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
-from functools import cache
 from typing import NamedTuple, Self
 
-from drivers.network.interface import Allocations, Listener, PortRequest, SocketOwner
+from drivers.network.ipam.interface import Allocations
 from drivers.network.ipam.lost_races import LostRaces
 from drivers.network.ipam.next_fit import Searches
 from drivers.network.ports import listeners as sockets
+from drivers.network.ports.interface import Listener, PortRequest, SocketOwner
 from resources.errors import Conflict, InvalidArgument, ResourceExhausted
 from resources.ports import canonical, overlap
 
@@ -36,6 +36,35 @@ class _HostPort(NamedTuple):
 
     def meets(self, other: Self) -> bool:
         return self[:2] == other[:2] and overlap(self.address, other.address)
+
+
+class _Ports:
+    """Ports that somebody has, found by their numbers: of one there may be several, at addresses of their own."""
+
+    def __init__(self, ports: Iterable[_HostPort]) -> None:
+        self._found: dict[tuple[str, int], list[_HostPort]] = {}
+        for port in ports:
+            self.add(port)
+
+    def add(self, port: _HostPort) -> None:
+        self._found.setdefault(port[:2], []).append(port)
+
+    def meet(self, port: _HostPort) -> bool:
+        return any(port.meets(one) for one in self._found.get(port[:2], ()))
+
+
+class _Never:
+    """The numbers that cannot be had for a request."""
+
+    def __init__(self, request: PortRequest, reserved: Set[int], had: Iterable[_Ports]) -> None:
+        self._request = request
+        self._reserved = reserved
+        self._had = tuple(had)
+
+    def __contains__(self, number: object) -> bool:
+        assert isinstance(number, int)
+        port = _HostPort(self._request.protocol, number, self._request.address)
+        return number in self._reserved or any(ports.meet(port) for ports in self._had)
 
 
 class StoredHostPorts:
@@ -110,17 +139,21 @@ class StoredHostPorts:
         wanted = {slot: slot for slot, request in slots.items() if request.host is not None}
         for slot in wanted.keys() - held.keys():
             self._check_free(holder, _HostPort.parse(slot))
-        given = {_HostPort.parse(slot) for slot in wanted}
+        given = _Ports(map(_HostPort.parse, wanted))
         for slot in (slots.keys() & held.keys()) - wanted.keys():
             port = _HostPort.parse(held[slot])
-            if not any(port.meets(one) for one in given):
+            if not given.meet(port):
                 wanted[slot] = held[slot]
                 given.add(port)
-        listening = cache(self._listeners)
-        for slot in [slot for slot in slots if slot not in wanted]:
-            port = self._free_port(holder, slots[slot], given, listening)
-            wanted[slot] = str(port)
-            given.add(port)
+        missing = [slot for slot in slots if slot not in wanted]
+        if missing:
+            listening = _Ports(_HostPort(one.protocol, one.port, one.place) for one in self._listeners())
+            reserved = self._reserved()
+            for slot in missing:
+                never = _Never(slots[slot], reserved, (given, listening))
+                port = self._free_port(holder, slots[slot], never)
+                wanted[slot] = str(port)
+                given.add(port)
         return wanted
 
     def _check_free(self, holder: str, port: _HostPort) -> None:
@@ -132,15 +165,12 @@ class StoredHostPorts:
                     hint="take another port, or another address of the host",
                 )
 
-    def _free_port(
-        self, holder: str, request: PortRequest, given: Set[_HostPort], listening: Callable[[], Sequence[Listener]]
-    ) -> _HostPort:
+    def _free_port(self, holder: str, request: PortRequest, never: Container[int]) -> _HostPort:
         protocol, address = request.protocol, request.address
-        in_use = {*given, *(_HostPort(one.protocol, one.port, one.place) for one in listening())}
-        never = self._reserved() | _meeting(protocol, address, in_use)
 
         def taken(port: str = "") -> Set[int]:
-            return _meeting(protocol, address, (other for other, _ in self._others(holder, f"{protocol}:{port}")))
+            others = (other for other, _ in self._others(holder, f"{protocol}:{port}"))
+            return {one.number for one in others if overlap(one.address, address)}
 
         start = random.choice(self._free)
         for fresh in (False, True):
@@ -194,8 +224,3 @@ def _checked(request: PortRequest) -> PortRequest:
         if port is not None and port not in _PORTS:
             raise InvalidArgument(f"{port} is no port: 1 to 65535 are")
     return replace(request, address=address)
-
-
-def _meeting(protocol: str, address: str, others: Iterable[_HostPort]) -> Set[int]:
-    """The ports that cannot be had there beside the others."""
-    return {one.number for one in others if one.protocol == protocol and overlap(one.address, address)}

@@ -1,4 +1,4 @@
-"""Sockets of the host's own network that listen, or are bound, and whose they are.
+"""Sockets of the host's own network that listen or are bound to, and whose they are.
 
 The kernel is asked over netlink (sock_diag); one that cannot answer has the lists in /proc/net, which do not say whether a
 socket of IPv6 takes IPv4 too: then it is taken to. What answers is the network namespace of the calling thread.
@@ -7,23 +7,27 @@ socket of IPv6 takes IPv4 too: then it is taken to. What answers is the network 
 import os
 import socket
 import struct
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
 
-from drivers.network.interface import Listener, SocketOwner, Transport
+from drivers.network.names.interface import Forward
 from drivers.network.netlink.messages import Netlink, Request, attributes
+from drivers.network.ports.interface import Listener, SocketOwner, Transport
 from resources.errors import NotFound, Unsupported
+from resources.ports import overlap
 
 _SOCK_DIAG = 4
 _BY_FAMILY = 20
 _REQUEST = struct.Struct("=BBBxI48x")
 _SOCKET = struct.Struct("=BxxxH2x16s44xI")
 _ONLY_IPV6 = 11
-_LISTENING, _UNCONNECTED = 10, 7
-_TRANSPORTS: tuple[tuple[Transport, int, int], ...] = (
-    ("tcp", socket.IPPROTO_TCP, _LISTENING),
-    ("udp", socket.IPPROTO_UDP, _UNCONNECTED),
+_LISTENING, _UNCONNECTED, _BOUND = 10, 7, 13
+"""A kernel before 6.8 does not tell of those that are bound alone."""
+_TRANSPORTS: tuple[tuple[Transport, int, tuple[int, ...]], ...] = (
+    ("tcp", socket.IPPROTO_TCP, (_LISTENING, _BOUND)),
+    ("udp", socket.IPPROTO_UDP, (_UNCONNECTED,)),
 )
 _FAMILIES = {socket.AF_INET: "", socket.AF_INET6: "6"}
 _INIT = 1
@@ -31,7 +35,7 @@ _RESERVED = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
 
 
 class HostListeners:
-    """`stand_in` is the process of ours that listens where no rule can: what it has is not told."""
+    """`stand_in` is the process of ours that holds ports, and listens where no rule can: what it has is not told."""
 
     def __init__(self, stand_in: Callable[[], int | None]) -> None:
         self._stand_in = stand_in
@@ -42,18 +46,31 @@ class HostListeners:
         own = frozenset() if pid is None else set(_sockets(pid))
         return [one for one in found if one.inode not in own]
 
+    def whose(self, ports: Sequence[Forward]) -> str:
+        """In words, the first of these that somebody has; "" when nobody has any."""
+        found: defaultdict[tuple[Transport, int], list[Listener]] = defaultdict(list)
+        for one in self():
+            found[one.protocol, one.port].append(one)
+        for port in ports:
+            for one in found[port.protocol, port.port]:
+                if overlap(one.place, port.address):
+                    by = owner(one)
+                    what = f"the host's port {port.port}/{port.protocol} is in use"
+                    return f"{what}: {by} has it at {one.place or 'every address'}" if by else what
+        return ""
+
 
 def all_listeners() -> list[Listener]:
     """Raises: EngineError."""
     found: list[Listener] = []
     with Netlink(_SOCK_DIAG) as netlink:
-        for transport, protocol, state in _TRANSPORTS:
+        for transport, protocol, states in _TRANSPORTS:
             for family, suffix in _FAMILIES.items():
-                request = Request(_BY_FAMILY, _REQUEST.pack(family, protocol, 0, 1 << state))
+                request = Request(_BY_FAMILY, _REQUEST.pack(family, protocol, 0, sum(1 << state for state in states)))
                 try:
                     replies = netlink.dump("cannot list sockets", request)
                 except (NotFound, Unsupported):  # a kernel without this part of it
-                    found += _of_proc(transport, state, Path(f"/proc/thread-self/net/{transport}{suffix}"))
+                    found += _of_proc(transport, states[0], Path(f"/proc/thread-self/net/{transport}{suffix}"))
                     continue
                 found += [_listener(transport, reply.body) for reply in replies]
     return [one for one in found if one.port]

@@ -1,14 +1,19 @@
-"""Published ports: elements of the firewall, and proxies where no rule can do it."""
+"""Published ports: elements of the firewall, sockets that hold them, and proxies where no rule can do it."""
 
 import ipaddress
 from collections.abc import Callable, Sequence
-from functools import cache
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache, lru_cache
+from pathlib import Path
 
-from drivers.network.firewall.elements import EVERYWHERE, checked_id, proxied_at
+from drivers.network.firewall.elements import EVERYWHERE, checked_id, held_at, proxied_at
 from drivers.network.firewall.interface import PortRules
-from drivers.network.interface import PublishedPort
 from drivers.network.names.interface import Forward, Proxies
-from resources.errors import Conflict, EngineError, InvalidArgument
+from drivers.network.ports.interface import PublishedPort
+from drivers.network.ports.local import local_ipv6
+from drivers.network.ports.unfinished import Unfinished
+from resources.errors import Conflict, EngineError, FailedPrecondition, InvalidArgument, ResourceExhausted
 
 
 def checked_ports(ports: Sequence[PublishedPort]) -> tuple[PublishedPort, ...]:
@@ -61,6 +66,7 @@ def _check(port: PublishedPort) -> None:
         raise InvalidArgument(f"{text(port)} cannot be published: the container has no IPv4 address")
 
 
+@lru_cache(maxsize=1 << 12)
 def _address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Raises: InvalidArgument, also for one written in another way than usual: what is read back would differ."""
     try:
@@ -73,9 +79,27 @@ def _address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
 
 
 class PublishedPorts:
-    def __init__(self, firewall: PortRules, proxies: Proxies) -> None:
+    """Where rules lead, the port is held by the resolver process: nobody else gets it, and whoever has it keeps it. There is no
+    rule before it is held.
+
+    `folder` has what was begun and not finished. `whose` tells who on the host has one of these ports, and `local` which of
+    `::` and `::1` the host has.
+    """
+
+    def __init__(
+        self,
+        firewall: PortRules,
+        proxies: Proxies,
+        folder: Path,
+        *,
+        whose: Callable[[Sequence[Forward]], str] = lambda _: "",
+        local: Callable[[], frozenset[str]] = local_ipv6,
+    ) -> None:
         self._firewall = firewall
         self._proxies = proxies
+        self._unfinished = Unfinished(folder)
+        self._whose = whose
+        self._local = local
 
     def publish(self, owner: str, ports: Sequence[PublishedPort]) -> None:
         wanted = checked_ports(ports)
@@ -83,28 +107,39 @@ class PublishedPorts:
         if not wanted:
             self._withdraw(owner)
             return
-        before = self._firewall.ports(owner)
-        self._firewall.set_ports(owner, wanted)
+        before, forwards = self._firewall.ports(owner), self._forwards(wanted)
+        formerly = self._unfinished.begin(owner, before, wanted)
         try:
-            self._proxies.set(owner, self._forwards(wanted))
-        except Conflict:
-            # Who listens there keeps the port, which the rules take from them.
-            self._firewall.set_ports(owner, before)
+            self._proxies.set(owner, forwards)
+        except (Conflict, FailedPrecondition, ResourceExhausted) as error:
+            # Who has a port keeps it, so nothing leads elsewhere what is sent there.
+            self._firewall.set_ports(owner, self._held(owner, before), formerly)
+            self._unfinished.end(owner)
+            raise self._named(owner, forwards, error) from None
+        try:
+            self._firewall.set_ports(owner, wanted, formerly)
+        except EngineError as error:
+            with suppress(EngineError):
+                self._proxies.set(owner, self._forwards(before))
+                if isinstance(error, Conflict):  # before anything was done
+                    self._unfinished.end(owner)
             raise
+        self._unfinished.end(owner)
 
     def published(self, owner: str) -> tuple[PublishedPort, ...]:
-        found = self._firewall.ports(checked_id(owner))
-        needed = {port: self._forwards((port,)) for port in sorted(found, key=place)}
-        there = set(self._proxies.get(owner)) if any(needed.values()) else set()
-        return tuple(port for port, forwards in needed.items() if there.issuperset(forwards))
+        found = self._held(checked_id(owner), self._firewall.ports(owner))
+        begun = self._unfinished.ports(owner)
+        # Like nothing anybody asks for: it is made, or withdrawn, once more.
+        return (*found, *(replace(port, container=0) for port in begun[:1]))
 
     def list(self) -> Sequence[str]:
-        return sorted({*self._firewall.port_owners(), *self._proxies.list()})
+        return sorted({*self._firewall.port_owners(), *self._proxies.list(), *self._unfinished.owners()})
 
     def _withdraw(self, owner: str) -> None:
+        formerly = self._unfinished.begin(owner, self._firewall.ports(owner), ())
         failures: list[EngineError] = []
         steps: tuple[Callable[[], None], ...] = (
-            lambda: self._firewall.set_ports(owner, ()),
+            lambda: self._firewall.set_ports(owner, (), formerly),
             lambda: self._proxies.set(owner, ()),
         )
         for step in steps:
@@ -114,14 +149,39 @@ class PublishedPorts:
                 failures.append(error)
         if failures:
             raise ExceptionGroup(f"the ports of {owner} are not wholly withdrawn", failures)
+        self._unfinished.end(owner)
+
+    def _held(self, owner: str, ports: Sequence[PublishedPort]) -> tuple[PublishedPort, ...]:
+        """Those of which all is there beside the rules."""
+        if not ports:
+            return ()
+        there, forwards = set(self._proxies.get(owner)), self._forwards_of()
+        return tuple(port for port in sorted(ports, key=place) if there.issuperset(forwards(port)))
 
     def _forwards(self, ports: Sequence[PublishedPort]) -> tuple[Forward, ...]:
-        found, internal = [], cache(self._firewall.is_internal)
-        for port in ports:
+        return tuple(forward for forwards in map(self._forwards_of(), ports) for forward in forwards)
+
+    def _forwards_of(self) -> Callable[[PublishedPort], Sequence[Forward]]:
+        internal, local = cache(self._firewall.is_internal), self._local()
+
+        def found(port: PublishedPort) -> Sequence[Forward]:
             target = port.ipv6 or port.ipv4
             addresses = proxied_at(port)
             if addresses not in ((), ("::1",)) and internal(target):
                 # The host alone may reach it.
                 addresses = ("::1",) if port.address in EVERYWHERE else ()
-            found += [Forward(port.protocol, address, port.host, target, port.container) for address in addresses]
-        return tuple(found)
+            here = [
+                *(Forward(port.protocol, address, port.host) for address in held_at(port)),
+                *(Forward(port.protocol, address, port.host, target, port.container) for address in addresses),
+            ]
+            # On a host without IPv6 all addresses are those of IPv4.
+            return [one for one in here if one.address in (port.address, *local) or one.address not in ("::", "::1")]
+
+        return found
+
+    def _named(self, owner: str, forwards: Sequence[Forward], error: EngineError) -> EngineError:
+        if not isinstance(error, Conflict):
+            return error
+        there = set(self._proxies.get(owner))
+        said = self._whose([one for one in forwards if one not in there])
+        return Conflict(said, hint="stop it, or take another port or address of the host") if said else error

@@ -1,38 +1,39 @@
-"""The loopback link of the namespace a thread is in: one netlink message to raise it, one to look."""
+"""The loopback link of the namespace a thread is in. Its addresses come with it when it is brought up, and may be taken off."""
 
 import errno
-import os
-import socket
-import struct
 
-_RTM_NEWLINK, _RTM_GETLINK, _NLMSG_ERROR = 16, 18, 2
-_REQUEST, _ACK = 1, 4
-_IFF_UP = 1
-_LOOPBACK = 1
-"""The index of `lo` in every network namespace."""
-_HEADER = struct.Struct("=IHHII")
-_IFINFO = struct.Struct("=BxHiII")
+from drivers.network.netlink.links import Link, change_link, find_links, get_link
+from drivers.network.netlink.messages import Netlink
+from drivers.network.netlink.routes import LIMIT, add_address, addresses_of
+
+_INDEX = 1
+"""Of `lo` in every network namespace."""
+_IPV4, _IPV6 = "127.0.0.1/8", "::1/128"
 
 
 def raise_loopback() -> None:
-    """Raises: OSError."""
-    answer = _ask(_RTM_NEWLINK, _REQUEST | _ACK, _IFINFO.pack(0, 0, _LOOPBACK, _IFF_UP, _IFF_UP))
-    _, kind, _, _, _ = _HEADER.unpack_from(answer)
-    code = -struct.unpack_from("=i", answer, _HEADER.size)[0] if kind == _NLMSG_ERROR else errno.EPROTO
-    if code:
-        raise OSError(code, os.strerror(code))
+    """Raises: EngineError."""
+    with Netlink() as kernel:
+        kernel.do("cannot bring up the loopback link", change_link(index=_INDEX, up=True))
+        link, missing = _look(kernel)
+        if link is not None and missing:
+            added = (add_address(_INDEX, address, host=True) for address in missing)
+            kernel.do("cannot give the loopback link its addresses", *added, fine=(errno.EEXIST,))
 
 
 def loopback_is_up() -> bool:
-    answer = _ask(_RTM_GETLINK, _REQUEST, _IFINFO.pack(0, 0, _LOOPBACK, 0, 0))
-    _, kind, _, _, _ = _HEADER.unpack_from(answer)
-    if kind != _RTM_NEWLINK:
-        return False
-    flags: int = _IFINFO.unpack_from(answer, _HEADER.size)[3]
-    return bool(flags & _IFF_UP)
+    """With its addresses, of the families this namespace has."""
+    with Netlink() as kernel:
+        link, missing = _look(kernel)
+        return link is not None and link.up and not missing
 
 
-def _ask(kind: int, flags: int, body: bytes) -> bytes:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as link:
-        link.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0) + body)
-        return link.recv(65536)
+def _look(kernel: Netlink) -> tuple[Link | None, list[str]]:
+    (link,) = find_links(kernel, get_link(index=_INDEX))
+    if link is None:
+        return None, []
+    there = addresses_of(kernel, _INDEX)
+    # One that is not found among so many may be there: adding it again does no harm.
+    wanted = [_IPV4, *([_IPV6] if link.settings.get("disable_ipv6") == 0 else [])]
+    missing = {*wanted} - {one.value for one in there}
+    return link, [] if len(there) >= LIMIT else [address for address in wanted if address in missing]

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -284,12 +285,17 @@ def test_ranges_and_udp(client: Client, machines: Machines) -> None:
         assert outside.recv(100) == b"well"
 
 
+def ruleset(machine: Machine) -> str:
+    """Without who holds the table at the moment."""
+    return re.sub(r" # progname \S+", "", machine("nft", "list", "ruleset"))
+
+
 def test_everything_goes_on_without_the_engine_and_is_the_same_after(client: Client, machines: Machines) -> None:
     host, lan = machines.host, machines.lan
     net = document("Network", "net", **V6)
     client.apply(net, server("web", "net", ports=["8080:80", "80"]), server("other", "net"))
     before, ports = addresses(client, "web", "net"), client.status("web")["ports"]
-    one, rules = client.process("web"), host("nft", "list", "ruleset")
+    one, rules = client.process("web"), ruleset(host)
     pid = client.engine.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -302,7 +308,7 @@ def test_everything_goes_on_without_the_engine_and_is_the_same_after(client: Cli
     assert client.status("web")["ports"] == ports
     assert fetch(client, "other", "http://web/") == "web"
     assert client.process("web") == one
-    assert host("nft", "list", "ruleset") == rules
+    assert ruleset(host) == rules
 
 
 def test_eight_clients_at_once_never_share_an_address(client: Client, machines: Machines) -> None:
@@ -329,13 +335,13 @@ def test_eight_clients_at_once_never_share_an_address(client: Client, machines: 
     assert len(set(held)) == 24
 
 
-def test_a_full_network_says_so_and_takes_the_next_when_one_goes(client: Client, machines: Machines) -> None:
+def test_a_full_network_says_so_and_has_room_when_one_goes(client: Client, machines: Machines) -> None:
     small = document("Network", "small", subnets=["10.77.0.0/29"])
     client.apply(small, *(container(f"c{n}", networks=["small"]) for n in range(5)))
-    more = client(
-        "apply", "-f", "-", "--timeout", "2s", stdin=json.dumps(container("more", networks=["small"])), check=False
-    )
-    assert more.returncode == 4
-    assert "10.77.0.0/29" in client("describe", "container/more").stdout
+    more = container("more", networks=["small"])
+    refused = client("apply", "-f", "-", stdin=json.dumps(more), check=False)
+    assert refused.returncode == 1
+    assert "no address left in 10.77.0.0/29" in refused.stderr
     client("delete", "container/c0")
-    until(lambda: client.phase("more") == "Running", what="the next one has the address")
+    client.apply(more)
+    assert len({addresses(client, name, "small")[0] for name in ("c1", "c2", "c3", "c4", "more")}) == 5

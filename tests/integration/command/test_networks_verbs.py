@@ -18,7 +18,7 @@ pytestmark = pytest.mark.host
 def test_networks_are_listed_inspected_and_pruned(client: Client) -> None:
     client.apply(document("Network", "quiet", driver="none"), document("Network", "loud", driver="host"))
     lines = [line.split() for line in client("network", "ls").stdout.splitlines()]
-    assert lines[0] == ["NAME", "DRIVER", "SUBNETS", "STATE", "CONTAINERS"]
+    assert lines[0] == ["NAME", "DRIVER", "SUBNETS", "INTERNAL", "STATE", "CONTAINERS"]
     assert [line[:2] for line in lines[1:]] == [["loud", "host"], ["quiet", "none"]]
     [found] = json.loads(client("network", "inspect", "quiet").stdout)
     assert (found["kind"], found["metadata"]["name"], found["containers"]) == ("Network", "quiet", [])

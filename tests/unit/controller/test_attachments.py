@@ -66,7 +66,7 @@ def test_a_plan_shows_what_the_manifest_says_otherwise_and_applying_it_counts(wo
     assert after is not None
     assert after.metadata.generation == before.metadata.generation + 1
     [change] = [change for change in world.plan(SHOP).changes if change.ref == WEB]
-    assert "spec.networks[1].name" in {field.path for field in change.fields}
+    assert "spec.networks[1]" in {field.path for field in change.fields}
     world.apply(SHOP)
     assert names(world) == ["back"]
     assert [change for change in world.plan(SHOP).changes if change.ref == WEB and change.fields] == []
@@ -122,3 +122,22 @@ def test_a_network_that_goes_is_not_joined(world: World) -> None:
     world.backend.delete([BACK], data=False, cascade=False, force=False)
     with pytest.raises(FailedPrecondition, match="network/back is being deleted"):
         connect(world, "back")
+
+
+@pytest.mark.parametrize(
+    "networks",
+    ["", "networks: [bridge]", "networks: [back]", "networks: [{name: back, aliases: [api]}, bridge]", "networks: []"],
+)
+def test_who_joins_and_leaves_again_is_as_it_was_written(world: World, networks: str) -> None:
+    text = SHOP.replace("networks: [back]", networks)
+    world.apply(text + "---\napiVersion: lading/v1\nkind: Network\nmetadata: {name: more}\n")
+    before = world.backend.objects.find(WEB)
+    assert before is not None
+    connect(world, "more", "www")
+    attachments.disconnect(world.backend, WEB, "more", manager="cli")
+    after = world.backend.objects.find(WEB)
+    assert after is not None
+    assert after.spec.written() == before.spec.written()
+    assert after.effective == before.effective
+    changes = [change for change in world.plan(text).changes if change.ref == WEB]
+    assert [(change.verb, change.note, change.fields) for change in changes] == [("none", "", ())]

@@ -1,6 +1,5 @@
 """The loop, with a world that is a dictionary: what it retries, gates, reports and forgets."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -281,28 +280,6 @@ def test_a_status_of_an_earlier_life_gates_nothing(loop: Loop) -> None:
     assert loop.containers.acts[0].uid == db.metadata.uid
 
 
-def test_deletion_waits_for_users_and_ends_with_the_object(loop: Loop) -> None:
-    loop.containers.conditions = {"db": ("Started",)}
-    db, web = loop.add(container("db"), container("web", Dependency(container="db")))
-    loop.until(lambda: loop.ready(web))
-    loop.delete(db)
-    loop.until(lambda: (found := loop.engine.outcome(db.key)) and found.waiting)
-    assert db.metadata.uid in loop.containers.values
-    loop.delete(web)
-    loop.until(lambda: not loop.objects.list())
-    assert loop.containers.values == {}
-    assert loop.told.reasons(db)[-1] == loop.told.reasons(web)[-1] == "Deleted"
-
-
-def test_an_orphan_is_removed_and_leaves_nothing_in_the_store(loop: Loop) -> None:
-    loop.configs.values["f" * 32] = "left"
-    for key in loop.configs.known():
-        loop.engine.queue.add(key)
-    loop.until(lambda: not loop.configs.values)
-    assert not loop.objects.list()
-    assert loop.engine.outcome(Key(kind=Kind.CONFIG, uid="f" * 32)) is None
-
-
 def test_drift_is_put_back_and_told_once(loop: Loop) -> None:
     (item,) = loop.add(config("a"))
     loop.until(lambda: loop.ready(item))
@@ -370,21 +347,24 @@ def test_an_apply_refreshes_what_it_names_and_asks_no_more_of_what_that_uses(loo
     assert {web.metadata.uid, db.metadata.uid} <= set(loop.containers.observed)
 
 
-def test_what_removes_itself_is_gone_once_it_has_ended(loop: Loop) -> None:
-    (item,) = loop.add(container("job", auto_remove=True))
+def test_what_cannot_even_be_looked_at_says_so_of_what_is_asked_now(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (item,) = loop.add(config("a"))
     loop.until(lambda: loop.ready(item))
-    loop.containers.phase = "Completed"
-    loop.engine.queue.add(item.key)
-    loop.until(lambda: not loop.objects.list())
-    assert loop.containers.values == {}
 
+    def observe(*_: Any) -> None:
+        raise Unavailable("the disk does not answer")
 
-def test_many_objects_at_once_never_meet_themselves(loop: Loop) -> None:
-    items = loop.add(*(config(f"c{n}") for n in range(60)))
-    threads = [threading.Thread(target=loop.engine.wake_all) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    loop.until(lambda: all(map(loop.ready, items)))
-    assert not loop.configs.overlapping
+    monkeypatch.setattr(World, "observe", observe)
+    loop.delete(item)
+    loop.until(lambda: not loop.ready(item))
+    status = loop.engine.status(item.key)
+    assert status is not None
+    assert (status.phase, status.observed_generation) == ("Deleting", 1)
+    (condition,) = (one for one in status.conditions if one.type == "Ready")
+    assert (condition.message, condition.observed_generation) == (
+        "the disk does not answer",
+        loop.now(item).metadata.generation,
+    )
+    assert loop.told.reasons(item) == ["SetValue", "Failed"]

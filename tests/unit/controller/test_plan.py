@@ -12,16 +12,18 @@ from hypothesis import strategies as st
 from controller.admission import Admission
 from controller.interface import ApplyOptions, Submission
 from controller.orphans import orphans
-from controller.plan import Change, Plan, Verb, fold, from_json, to_json
-from controller.render import plan_text, summary, visible
+from controller.plan import Change, Plan, Verb, fold, to_json
+from controller.render import plan_text, summary
 from controller.store.snapshot import Snapshot
+from manifests.interface import Text
+from manifests.load import load
 from reconcilers.interface import ChangeKind, Diff, FieldChange
-from resources.errors import InvalidArgument
 from resources.kinds import Kind
 from resources.meta import Key, Ref
 from resources.object import Object, Suspension
 from tests.unit.controller.making import NOW, admitted, ref, stored, submission
 
+HEAD = "apiVersion: lading/v1\nkind: Container\nmetadata: {name: web}\nspec: "
 WEB = {"image": "nginx"}
 
 
@@ -88,7 +90,7 @@ def test_the_same_again_is_an_empty_plan() -> None:
 def test_what_the_reconciler_does_not_report_is_hot_and_what_it_does_is_not_told_twice() -> None:
     before = applied(submission("container/web", {**WEB, "ports": [{"container": 80}]}, labels={"a": "1", "b": "1"}))
     reported = FieldChange("spec.image", "nginx", "redis", ChangeKind.RECREATE)
-    ports = FieldChange("spec.ports[0]", {"container": 80}, {"container": 81}, ChangeKind.HOT)
+    ports = FieldChange("spec.ports", [{"container": 80}], [{"container": 81}], ChangeKind.HOT)
     diff = Diff((Act("create the task"),), (reported, ports), ChangeKind.RECREATE)
     after = submission(
         "container/web", {"image": "redis", "tty": True, "ports": [{"container": 81}]}, labels={"a": "2"}
@@ -101,9 +103,71 @@ def test_what_the_reconciler_does_not_report_is_hot_and_what_it_does_is_not_told
         ("metadata.labels.b", "1", None),
         ("spec.tty", False, True),
     }
-    assert change.fields[:2] == (reported, ports)
+    assert change.fields[:2] == (reported, FieldChange("spec.ports[0]", "80/tcp", "81/tcp", ChangeKind.HOT))
     assert all(field.kind is ChangeKind.HOT for field in change.fields[2:])
     assert change.actions == ("create the task",)
+
+
+def ports(*written: str) -> dict[str, Any]:
+    (located,) = load([Text("m", (HEAD + json.dumps({"image": "nginx", "ports": written})).encode())]).manifests
+    return located.manifest.spec.written()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ((), ("127.0.0.1:19080:80",), [("[0]", None, "127.0.0.1:19080:80/tcp")]),
+        ((), ("[::1]:5353:53/udp", "80"), [("[0]", None, "[::1]:5353:53/udp"), ("[1]", None, "80/tcp")]),
+        (("80",), (), [("[0]", "80/tcp", None)]),
+        (("8080:80",), ("8081:80",), [("[0]", "8080:80/tcp", "8081:80/tcp")]),
+        (("1:1", "2:2", "3:3"), ("1:1", "3:3"), [("[1]", "2:2/tcp", None)]),
+        (("1:1", "3:3"), ("1:1", "2:2", "3:4"), [("[1]", "3:3/tcp", "2:2/tcp"), ("[2]", None, "3:4/tcp")]),
+        (("1:1", "2:2"), ("2:2", "1:1"), []),
+        ((), ("8000-8009:80-89", "9000:9000"), [("[0]", None, "8000-8009:80-89/tcp"), ("[10]", None, "9000:9000/tcp")]),
+        (
+            ("8000-8009:80-89",),
+            ("8003:83",),
+            [("[0]", "8000-8002:80-82/tcp", None), ("[4]", "8004-8009:84-89/tcp", None)],
+        ),
+        (
+            (),
+            ("127.0.0.1:1-2:1-2", "127.0.0.2:3:3"),
+            [("[0]", None, "127.0.0.1:1-2:1-2/tcp"), ("[2]", None, "127.0.0.2:3:3/tcp")],
+        ),
+    ],
+)
+@pytest.mark.parametrize("reported", [False, True])
+def test_ports_are_shown_as_people_write_them(
+    old: tuple[str, ...], new: tuple[str, ...], told: list[tuple[str, str | None, str | None]], reported: bool
+) -> None:
+    before = applied(submission("container/web", ports(*old)))
+    found = FieldChange("spec.ports", ports(*old)["ports"], ports(*new)["ports"], ChangeKind.HOT)
+    diff: Diff[Act] = Diff((), (found,) if reported else (), ChangeKind.HOT)
+    change = the_only(planned([submission("container/web", ports(*new))], before, {"container/web": diff}))
+    assert [(one.path.removeprefix("spec.ports"), one.old, one.new) for one in change.fields] == told
+    assert {one.kind for one in change.fields} <= {ChangeKind.HOT}
+
+
+def test_networks_are_told_by_their_names() -> None:
+    def on(*networks: Any) -> Submission:
+        return submission("container/web", {**WEB, "networks": list(networks)})
+
+    net, back, bridge = ({"name": name} for name in ("net", "back", "bridge"))
+    declared = applied(submission("network/net"), submission("network/back"))
+    before = applied(on(net, back), before=declared)
+
+    def told(*networks: Any) -> list[tuple[str, Any, Any]]:
+        return [(one.path, one.old, one.new) for one in the_only(planned([on(*networks)], before)).fields]
+
+    assert told(back, net) == [("spec.networks", "net, back", "back, net")]
+    assert told(back) == [("spec.networks[0]", "net", None)]
+    assert told(bridge, net, back) == [("spec.networks[0]", None, "bridge")]
+    assert told(net, {**back, "aliases": ["x"]}) == [("spec.networks[1].aliases", [], ["x"])]
+    assert told(net, back, {**bridge, "aliases": ["x"]})[0][2] == {"name": "bridge", "aliases": ["x"]}
+    new = FieldChange("spec.networks[1]", None, on(back).located.manifest.spec.full()["networks"][0], ChangeKind.HOT)
+    diff: Diff[Act] = Diff((), (new,), ChangeKind.HOT)
+    change = the_only(planned([on(net, back)], applied(on(net), before=declared), {"container/web": diff}))
+    assert change.fields == (replace(new, new="back"),)
 
 
 def test_drift_is_no_change() -> None:
@@ -203,111 +267,6 @@ def test_a_stop_by_hand_that_ends_is_a_change() -> None:
     before = before.replaced(item.model_copy(update={"suspension": stopped}) for item in before.list())
     change = the_only(planned([submission("container/web", {**WEB, "state": "running"})], before))
     assert [(field.path, field.old, field.new) for field in change.fields] == [("suspension", "stopped by cli", None)]
-
-
-VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.text(max_size=8), st.lists(st.text(max_size=4), max_size=2)
-)
-FIELDS = st.builds(FieldChange, st.text(max_size=10), VALUES, VALUES, st.sampled_from(ChangeKind), st.booleans())
-CHANGES = st.builds(
-    Change,
-    st.sampled_from([ref("container/web"), ref("volume/v", "other")]),
-    st.sampled_from(Verb),
-    st.sampled_from(ChangeKind),
-    st.lists(FIELDS, max_size=3).map(tuple),
-    st.lists(st.text(max_size=8), max_size=2).map(tuple),
-    st.text(max_size=8),
-    st.text(max_size=8),
-    st.text(max_size=8),
-)
-PLANS = st.builds(Plan, st.integers(0, 9), st.lists(CHANGES, max_size=4).map(tuple))
-
-
-@given(PLANS)
-def test_a_plan_comes_back_from_its_json_form(plan: Plan) -> None:
-    assert from_json(json.loads(json.dumps(to_json(plan)))) == plan
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        None,
-        [],
-        {},
-        {"format": 2},
-        {"format": 1, "revision": 1, "changes": [{}]},
-        {"format": 1, "revision": "x", "changes": []},
-    ],
-)
-def test_what_is_no_plan_is_refused(damage: Any) -> None:
-    with pytest.raises(InvalidArgument):
-        from_json(damage)
-
-
-@given(PLANS, st.integers(1, 60), st.booleans())
-def test_no_character_of_a_user_reaches_the_terminal_as_a_command(plan: Plan, width: int, actions: bool) -> None:
-    for line in plan_text(plan, actions=actions).split("\n"):
-        assert line.isprintable()
-    for line in plan_text(plan, width=width).split("\n")[:-2]:
-        assert len(line) <= width
-    assert plan_text(plan, color=True).replace("\x1b", "").replace("\n", "").isprintable()
-    assert (plan_text(plan) == "nothing to change\n") == plan.empty
-
-
-def test_a_plan_reads_like_this() -> None:
-    def field(path: str, old: Any, new: Any, kind: ChangeKind, drift: bool = False) -> FieldChange:
-        return FieldChange(path, old, new, kind, drift)
-
-    web = Change(
-        ref("container/web"),
-        Verb.UPDATE,
-        ChangeKind.RECREATE,
-        (
-            field("spec.image", "nginx:1.26", "nginx:1.27", ChangeKind.RECREATE),
-            field("metadata.labels.app", None, "\x1b[2J‮", ChangeKind.HOT),
-            field("spec.ports", [], [{"container": 80}], ChangeKind.HOT),
-        ),
-        ("stop the task",),
-        position="shop.yaml:12:1",
-    )
-    plan = Plan(
-        1,
-        (
-            Change(ref("secret/tls"), Verb.CREATE, actions=("write the secret",)),
-            Change(ref("volume/same"), Verb.NONE),
-            web,
-            Change(ref("container/db", "shop"), Verb.UPDATE, ChangeKind.HOT, waiting="image/db is not ready"),
-            Change(
-                ref("container/x"),
-                Verb.NONE,
-                ChangeKind.HOT,
-                (field("spec.resources.pids", 17, 2048, ChangeKind.HOT, True),),
-            ),
-            Change(ref("container/y"), Verb.NONE, ChangeKind.HOT, (field("spec.env.A", "(x)", "(x)", ChangeKind.HOT),)),
-            Change(ref("volume/v"), Verb.DELETE, ChangeKind.DATA_LOSS, actions=("delete the data",)),
-        ),
-    )
-    assert plan_text(plan) == (
-        "+ secret/tls\n"
-        "    · write the secret\n"
-        "± container/web   recreate   shop.yaml:12:1\n"
-        "    spec.image: nginx:1.26 → nginx:1.27\n"
-        "    metadata.labels.app: (none) → \\x1b[2J\\u202e  (hot)\n"
-        '    spec.ports: [] → [{"container": 80}]  (hot)\n'
-        "~ container/db in shop   hot\n"
-        "    waits: image/db is not ready\n"
-        "! container/x   hot\n"
-        "    spec.resources.pids: 17 → 2048  (drift)\n"
-        "~ container/y   hot\n"
-        "    spec.env.A: (x)\n"
-        "- volume/v   data-loss\n"
-        "    · delete the data\n"
-        "\n"
-        "1 to create, 1 to change (hot), 1 to change (recreate), 1 to follow (hot), 1 to delete, 1 drifted\n"
-    )
-    assert "    · stop the task\n" in plan_text(plan, actions=True)
-    assert plan_text(plan, color=True).startswith("\x1b[32m+ secret/tls\x1b[0m\n")
-    assert visible("a\tb\n") == "a\\tb\\n"
 
 
 SPECS = st.fixed_dictionaries(

@@ -11,20 +11,11 @@ from drivers.fakes import FakeDrivers, FakeMachine
 from drivers.images.interface import Images
 from drivers.logs.interface import LogDriver
 from drivers.network.bridge.fake import FakeNetworks
-from drivers.network.interface import (
-    Allocations,
-    HostPorts,
-    Ipam,
-    NetworkConfig,
-    NetworkDriver,
-    PortPublisher,
-    PortRequest,
-    Prober,
-    PublishedPort,
-    SandboxDriver,
-)
+from drivers.network.interface import NetworkConfig, NetworkDriver, Prober, SandboxDriver
 from drivers.network.ipam.fake import FakeAllocations
+from drivers.network.ipam.interface import Allocations, Ipam
 from drivers.network.names.interface import Names, SandboxNames
+from drivers.network.ports.interface import HostPorts, PortPublisher, PortRequest, PublishedPort
 from drivers.runtime.interface import Runtime, TaskStatus
 from drivers.snapshots.interface import Mount, RootFilesystems, Snapshotter
 from drivers.volumes.fake import FakeVolumes

@@ -206,3 +206,136 @@ def test_a_flood_of_problems_is_cut_off() -> None:
     problems = container("\n".join(f"{'k' * 100}{number}: 1" for number in range(20_000)))
     assert len(problems) == MAX_PROBLEMS + 1
     assert "there are more than 500 problems; the rest is not looked at" in "".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("ports", "expected"),
+    [
+        ('"a:b", {host: 80}', ["ports[0]: 'a:b' is not a port", "ports[1].container: is missing"]),
+        ('"8000-8009:80-89", {host: 80}', ["ports[1].container: is missing"]),
+        ('"8000-8009:80-89", 8005:1', ["ports[1]: the host's port 8005/tcp stands twice"]),
+        ('"a:b", "8000-8009:80-89", 8005:1', ["ports[0]: 'a:b' is not", "ports[2]: the host's port 8005/tcp stands"]),
+        (
+            '"1:1", {host: 2}, "a:b", 1:1',
+            ["ports[1].container: is", "ports[2]: 'a:b' is", "ports[3]: the host's port 1/"],
+        ),
+        (
+            "{container: 80, host: x}, {container: 80, hots: 1}",
+            ["ports[0].host: must be", "ports[1].hots: there is no"],
+        ),
+    ],
+)
+def test_problems_of_a_list_have_the_places_that_were_written(ports: str, expected: list[str]) -> None:
+    found = told("Container", f"image: a\nports: [{ports}]")
+    assert [one.partition("spec.")[2][: len(said)] for one, said in zip(found, expected, strict=True)] == expected
+
+
+def test_a_container_has_only_so_many_ports() -> None:
+    assert container('ports: ["1-4096:1-4096"]')[1:] == []
+    spec = 'image: a\nports:\n- "1-4000:1-4000"\n- 5000-5095:1-96\n- "6000:1"\n- "6001:1"'
+    (problem,) = told("Container", spec)
+    assert problem == (
+        "9:5: spec.ports[2]: a container publishes at most 4096 ports, and these are 4098: "
+        "one that needs more has all of the host's with networks: [host]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("network_mode: host", "there is no field 'network_mode'; write networks: [host]"),
+        ("networkMode: none", "there is no field 'networkMode'; write networks: [none]"),
+        ("network_mode: bridge", "write networks: [bridge], or leave it out"),
+        ("network_mode: container:web", "write networks: [{container: web}]"),
+        ("network_mode: 'service:web'", "write networks: [{container: web}]"),
+        ("network_mode: mine", "write networks: [mine]"),
+        ("network_mode: {a: b}", "did you mean networks?"),
+        ("network_mode: 'x]\\x1b'", "did you mean networks?"),
+        ("links: [db]", "; containers on one network find each other by their names and aliases: leave it out"),
+        (
+            "external_links: [db]",
+            "; containers on one network find each other by their names and aliases: leave it out",
+        ),
+        ("expose: ['80']", "; containers on one network reach every port of each other: leave it out"),
+        ("publish: ['80:80']", "did you mean ports?"),
+        ("dns_search: [a]", "did you mean dns.search?"),
+        ("dns_opt: [a]", "did you mean dns.options?"),
+        ("extra_hosts: {}", "did you mean extraHosts?"),
+        ("domainname: a", "did you mean dns.search?"),
+        ("mac_address: a", "did you mean mac of one of its networks?"),
+        ("ipv4_address: a", "did you mean ipv4 of one of its networks?"),
+        ("aliases: [a]", "did you mean aliases of one of its networks?"),
+        ("ports: [{target: 80}]", "spec.ports[0].target: there is no field 'target'; did you mean container?"),
+        ("ports: [{container: 80, published: 80}]", "did you mean host?"),
+        ("ports: [{container: 80, host_ip: 127.0.0.1}]", "did you mean address?"),
+        ("ports: [{containerPort: 80}]", "did you mean container?"),
+        ("ports: [{container: 80, hostPort: 80}]", "did you mean host?"),
+        (
+            "ports: [{container: 80, mode: host}]",
+            "there is no field 'mode'; a port is always one of the host: leave it out",
+        ),
+        ('ports: {"8080": 80}', 'spec.ports: must be a list, not a map: write ["8080:80"]'),
+    ],
+)
+def test_what_others_call_it_in_a_container(fields: str, expected: str) -> None:
+    assert any(expected in problem for problem in container(fields)), container(fields)
+
+
+@pytest.mark.parametrize(
+    ("networks", "expected"),
+    [
+        ("{front: , back: }", "spec.networks: must be a list, not a map: write [front, back]"),
+        (
+            "{front: {aliases: [web, www]}, back: {ipv4_address: 10.0.0.5, mac_address: 'x'}}",
+            "write [{name: front, aliases: [web, www]}, {name: back, ipv4: 10.0.0.5, mac: x}]",
+        ),
+        ("{front: {priority: 1000}, default: {}}", "write [{name: front, defaultRoute: true}, bridge]"),
+        ("{front: {driver_opts: {a: b}}}", "spec.networks: must be a list, not a map: write [front]"),
+        ('{"a\\x1bb": }', "5:3: spec.networks: must be a list, not a map"),
+        ("[{name: a, ipv4_address: x}]", "there is no field 'ipv4_address'; did you mean ipv4?"),
+        ("[{name: a, ipv6Address: x}]", "there is no field 'ipv6Address'; did you mean ipv6?"),
+        ("[{name: a, mac_address: x}]", "there is no field 'mac_address'; did you mean mac?"),
+        ("[{network: a}]", "there is no field 'network'; did you mean name?"),
+        ("[{name: a, priority: 5}]", "there is no field 'priority'; did you mean defaultRoute?"),
+        ("[{name: a, gw_priority: 5}]", "there is no field 'gw_priority'; did you mean defaultRoute?"),
+        ("[{name: a, driver_opts: {}}]", "; an attachment has no options: leave it out"),
+        ("[{name: a, link_local_ips: []}]", "; an attachment has one address of each family, ipv4 and ipv6"),
+        ("host", 'must be a list, not text: write ["host"]'),
+    ],
+)
+def test_what_others_call_it_in_an_attachment(networks: str, expected: str) -> None:
+    found = told("Container", f"networks: {networks}\nimage: a")
+    assert any(expected in problem for problem in found), found
+    assert all(problem.isprintable() for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("external: true", "; a network that is there already needs no document of its own: leave this one out"),
+        ("driver_opts: {}", "there is no field 'driver_opts'; did you mean options?"),
+        ("attachable: true", "; every container of the namespace may join: leave it out"),
+        ("enable_ipv6: true", '; a network has IPv6 when its subnets say so: subnets: [10.42.0.0/24, "fd00:42::/64"]'),
+        ("enableIPv6: true", "a network has IPv6 when its subnets say so"),
+        ("name: x", "did you mean metadata.name?"),
+        ("labels: {a: b}", "did you mean metadata.labels?"),
+        ("subnet: 10.0.0.0/24", "did you mean subnets?"),
+        ("gateway: 10.0.0.1", "did you mean gateway of one of its subnets?"),
+        ("ip_range: 10.0.0.0/25", "did you mean ipRange of one of its subnets?"),
+        (
+            "ipam: {config: [{subnet: 10.0.0.0/24}]}",
+            "spec.ipam.config: there is no field 'config'; write subnets: [{subnet: ",
+        ),
+        ("ipam: {config: []}", "; write subnets: ["),
+        ("subnets: [{subnet: 10.0.0.0/24, ip_range: 10.0.0.0/25}]", "did you mean ipRange?"),
+        ("subnets: [{subnet: 10.0.0.0/24, aux_addresses: {a: 10.0.0.5}}]", "did you mean reserved?"),
+        ("aux_addresses: {}", "did you mean reserved of one of its subnets?"),
+        (
+            "options: {com.docker.network.driver.mtu: 1400}",
+            "spec.options: is not supported by this version: mtu, internal, isolated and masquerade are fields of their own",
+        ),
+    ],
+)
+def test_what_others_call_it_in_a_network(fields: str, expected: str) -> None:
+    found = told("Network", fields)
+    assert any(expected in problem for problem in found), found

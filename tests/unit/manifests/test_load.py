@@ -53,6 +53,8 @@ def test_texts_and_documents_keep_their_order() -> None:
 def test_a_compose_file_is_known_for_what_it_is() -> None:
     (problem,) = told(loaded("version: '3'\nservices: {web: {image: nginx}}\nvolumes: {}\n"))
     assert problem.startswith("m.yaml:2:1: services: this is a Compose file, which is not read: write one document a")
+    (problem,) = told(loaded("networks: {front: {external: true}}\n"))
+    assert problem.startswith("m.yaml:1:1: networks: this is a Compose file, which is not read: write one document a")
 
 
 def test_problems_are_sorted_as_the_files_were_given() -> None:

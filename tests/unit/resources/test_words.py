@@ -109,9 +109,15 @@ def test_addresses(value: str) -> None:
     assert words.check_address(value) == value
 
 
-@pytest.mark.parametrize("value", ["10.0.0", "10.0.0.256", "010.0.0.1", "fe80::1%eth0", "a", "", "10.0.0.1/24", "1"])
+@pytest.mark.parametrize("value", ["10.0.0", "10.0.0.256", "010.0.0.1", "a", "", "10.0.0.1/24", "10.0.0/24", "1"])
 def test_no_addresses(value: str) -> None:
     with pytest.raises(ValueError, match="is not an IP address"):
+        words.check_address(value)
+
+
+@pytest.mark.parametrize("value", ["fe80::1%eth0", "fe80::1%\x1b", "%", "10.0.0.1%a"])
+def test_an_address_names_no_link(value: str) -> None:
+    with pytest.raises(ValueError, match=r"^names a link of a host( \(%\w+\))?: an address here has none$"):
         words.check_address(value)
 
 

@@ -123,6 +123,18 @@ def test_indexes_in_indexes(registry: FakeRegistry, puller: Puller) -> None:
     assert len(registry.requests) - before < 20
 
 
+def test_an_index_that_names_no_platform_is_not_looked_through_without_end(
+    registry: FakeRegistry, puller: Puller
+) -> None:
+    made = [registry.publish("team/app:x", [], platforms=["linux/s390x"], config={"User": str(i)}) for i in range(200)]
+    entries = [fake_registry.described(one.manifest, fake_registry.MANIFEST) for one in made]
+    wide = json.dumps({"schemaVersion": 2, "mediaType": fake_registry.INDEX, "manifests": entries}).encode()
+    registry.put_manifest("team/app", "wide", wide, fake_registry.INDEX)
+    with pytest.raises(InvalidArgument, match="no image for"):
+        puller.pull(f"{registry.host}/team/app:wide")
+    assert len(registry.requests) < 40
+
+
 def test_no_room_is_told_before_it_is_filled(
     registry: FakeRegistry, puller: Puller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from drivers.network.host_routes import host_routes
-
 from controller.store.allocations import Allocations
 from controller.store.memory import MemoryStore
 from drivers.network.bridge.link_names import bridge_name, link_prefix
 from drivers.network.firewall.nft import NftFirewall
-from drivers.network.interface import EndpointConfig, Ipam, NetworkConfig, Pool, PortPublisher, PublishedPort
+from drivers.network.interface import EndpointConfig, NetworkConfig, Pool
+from drivers.network.ipam.host_routes import host_routes
+from drivers.network.ipam.interface import Ipam
 from drivers.network.ipam.pools import DefaultIpam
 from drivers.network.ipam.subnets import AddressPool
 from drivers.network.names.client import ResolverClient
 from drivers.network.names.interface import Names
+from drivers.network.ports.interface import PortPublisher, PublishedPort
 from drivers.network.ports.published import PublishedPorts
 from tests.integration.drivers.network.dockerd import Dockerd, Joined
 from tests.machines import Answer, Machine, Machines
@@ -48,7 +49,9 @@ class Ours:
         self._resolver = ResolverClient(folder, instance)
         self.networks = self._rig.networks
         self.names = cast(Names, Placed(host, self._resolver.names))
-        self.ports = cast(PortPublisher, Placed(host, PublishedPorts(self._firewall, self._resolver.proxies)))
+        self.ports = cast(
+            PortPublisher, Placed(host, PublishedPorts(self._firewall, self._resolver.proxies, folder / "publishing"))
+        )
         ipam = DefaultIpam(
             Allocations(MemoryStore()),
             routes=host_routes,

@@ -1,11 +1,13 @@
 """A host with bridges and containers, made with plain `ip`, under the real firewall."""
 
 import ipaddress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from drivers.network.firewall.interface import NetworkRules
 from drivers.network.firewall.nft import NftFirewall
-from drivers.network.interface import PublishedPort, Transport
 from drivers.network.names.fake import FakeProxies
+from drivers.network.ports.interface import PublishedPort, Transport
 from drivers.network.ports.published import PublishedPorts
 from tests.machines import TRANSPORTS, Machine, Machines
 
@@ -27,9 +29,14 @@ class Site:
         self.firewall = NftFirewall(instance, PREFIX, owned=owned)
         self.host.run(self.firewall.networks)
         self.proxies = FakeProxies()
-        self.ports = PublishedPorts(self.firewall, self.proxies)
+        self._folder = TemporaryDirectory()
+        self.next_engine()
         self._networks = 0
         self._last = 1
+
+    def next_engine(self) -> None:
+        """Who publishes from now on knows what is there, and nothing else."""
+        self.ports = PublishedPorts(self.firewall, self.proxies, Path(self._folder.name))
 
     def network(
         self, *, ipv6: bool = True, internal: bool = False, isolated: bool = False, masquerade: bool = True
@@ -92,6 +99,7 @@ class Site:
         for network in self.firewall.networks():
             self.firewall.remove_network(network)
         self.firewall.close()
+        self._folder.cleanup()
         assert f"inet {self.instance}" not in self.host("nft", "list", "tables"), (
             "the last of all takes the table with it"
         )

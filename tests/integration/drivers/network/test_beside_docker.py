@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from drivers.network.bridge.link_names import link_prefix
-from drivers.network.interface import SubnetRequest
+from drivers.network.ipam.interface import SubnetRequest
 from drivers.network.names.interface import NAME_SERVER, MemberNames, SandboxNames
 from resources.errors import Conflict
 from tests.integration.drivers.network.beside import OUTSIDE, Ours, Scene, assert_from
@@ -217,7 +217,7 @@ def test_a_port_has_one_of_both(scene: Scene, ours: Ours, make_dockerd: Callable
     scene.start_whale(dockerd)
     scene.start_ours()
     web = ours.boxes[0]
-    with pytest.raises(Conflict, match="port 7070/tcp at ::1 is taken"):
+    with pytest.raises(Conflict, match=r"port 7070/tcp at 0\.0\.0\.0 is taken"):
         ours.publish(web, 7070, 80)
     web.ports = web.ports[:1]
     assert ours.faults() == []

@@ -1,5 +1,6 @@
 """Mending, changing and dying on the way, while connections live on; and what others made is left to them."""
 
+import errno
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.host
 ACCIDENTS = [
     "link.up",
     "link.bridge",
+    "interface.name",
     "interface.up",
     "addresses",
     "routes",
@@ -184,7 +186,30 @@ def test_a_sandbox_full_of_rubbish_is_looked_through_in_part(rig: BridgeRig, mac
     assert time.perf_counter() - start < 1
     assert state
     assert state.interface == "\\x1b[2J"
-    assert {fault.field for fault in state.faults} <= {"addresses"}  # one that is not found among so many is missing
+    assert {fault.field for fault in state.faults} <= {
+        "interface.name",
+        "addresses",
+    }  # one that is not found among so many is missing
+
+
+def test_a_link_that_can_only_be_renamed_while_it_is_down(
+    rig: BridgeRig, web: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before Linux 6.1."""
+    config, exchange, refused = endpoint(FRONT, ONE, 5, web.path), Netlink.ask, []
+
+    def ask(self: Netlink, *requests: Any) -> list[Answer]:
+        renames = [one for one in requests if b"eth0\0" in one.body and len(one.body) < 32]
+        if renames and len(requests) == 1:
+            refused.append(renames[0])
+            return [Answer(error=errno.EBUSY)]
+        return exchange(self, *requests)
+
+    web("ip", "link", "set", "eth0", "name", "foo")
+    monkeypatch.setattr(Netlink, "ask", ask)
+    rig.networks.attach(config)
+    assert refused
+    assert rig.networks.endpoint(config) == EndpointState("eth0")
 
 
 def test_the_record_is_private_and_may_be_lost(rig: BridgeRig, machines: Machines, web: Machine) -> None:

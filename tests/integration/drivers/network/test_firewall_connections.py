@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from drivers.network.firewall import conntrack
-from drivers.network.interface import PublishedPort
+from drivers.network.ports.interface import PublishedPort
 from tests.integration.drivers.network.site import SHORT, Site, addresses, published, serving
 from tests.machines import TRANSPORTS, Answer, Machine, Machines
 
@@ -51,6 +51,46 @@ def test_a_port_that_is_withdrawn_ends_its_connections_and_no_others(site: Site)
     site.ports.publish("web", [port for port in site.ports.published("web") if port.host == 8081])
     for (host, at, protocol), connection in going.items():
         assert bool(connection.ask(SHORT)) is (host == 8081), f"{at}:{host}/{protocol}"
+        connection.socket.close()
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_withdrawal_that_was_cut_short_ends_its_connections_later(
+    site: Site, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """The engine is killed when the rules are gone, and before it forgets what came by them."""
+    web = serving(site.container("web", site.network()), 80)
+    published(site, web, 8080, 80)
+    published(site, web, 8081, 80)
+    staying = [port for port in site.ports.published("web") if port.host == 8081 and kept]
+    going = {
+        (host, at, protocol): site.lan.connect(at, host, protocol)
+        for host in (8080, 8081)
+        for at in addresses(site.host)
+        for protocol in TRANSPORTS
+    }
+    assert all(connection.ask() for connection in going.values())
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(conntrack, "forget_of", killed)
+        with pytest.raises(Killed):
+            site.ports.publish("web", staying)
+    site.next_engine()
+    assert site.lan.ask(site.host.ipv4, 8080, timeout=SHORT) is None
+    assert set(site.ports.published("web")) != set(staying), "so that it is done once more"
+    assert site.ports.list() == ["web"]
+    site.ports.publish("web", staying)
+    assert set(site.ports.published("web")) == set(staying)
+    for (host, at, protocol), connection in going.items():
+        assert bool(connection.ask(SHORT)) is (kept and host == 8081), f"{at}:{host}/{protocol}"
         connection.socket.close()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from drivers.network.firewall.docker import wanted
 from drivers.network.firewall.interface import NetworkRules
-from drivers.network.interface import PublishedPort
+from drivers.network.ports.interface import PublishedPort
 from tests.integration.drivers.network.site import PREFIX, Site
 from tests.machines import Answer, Machine, Machines
 

@@ -8,8 +8,9 @@ import pytest
 from controller.store.allocations import Allocations
 from controller.store.memory import MemoryStore
 from drivers.kernel.namespaces import Namespace, run_in_new
-from drivers.network.interface import Pool, SubnetRequest
+from drivers.network.interface import Pool
 from drivers.network.ipam.host_routes import Route, host_routes
+from drivers.network.ipam.interface import SubnetRequest
 from drivers.network.ipam.pools import DefaultIpam
 from drivers.network.ipam.subnets import AddressPool
 from resources.errors import Conflict

@@ -67,6 +67,28 @@ def test_loopback_taken_down_is_seen_and_raised_again(sandboxes: NetnsSandboxes)
     assert sandboxes.inspect(ONE) == found.__class__(ONE, netns, True)
 
 
+@pytest.mark.parametrize("what", ["address flush dev lo", "address delete ::1/128 dev lo", "link set lo down"])
+def test_loopback_is_as_the_kernel_makes_it(sandboxes: NetnsSandboxes, what: str) -> None:
+    netns = sandboxes.create(ONE).netns
+    assert netns is not None
+    before = [line.split() for line in inside(netns, "ip", "-o", "address", "show", "dev", "lo").splitlines()]
+    inside(netns, "ip", *what.split())
+    assert not sandboxes.inspect(ONE).loopback_up  # type: ignore[union-attr]
+    sandboxes.create(ONE)
+    after = [line.split() for line in inside(netns, "ip", "-o", "address", "show", "dev", "lo").splitlines()]
+    assert [line[:6] for line in after] == [line[:6] for line in before]
+    assert "local 127.0.0.1" in inside(netns, "ip", "route", "get", "127.0.0.1")
+
+
+def test_a_namespace_without_ipv6_lacks_nothing(sandboxes: NetnsSandboxes) -> None:
+    netns = sandboxes.create(ONE).netns
+    assert netns is not None
+    inside(netns, "sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6")
+    found = sandboxes.inspect(ONE)
+    assert found is not None
+    assert found.loopback_up
+
+
 def test_a_namespace_that_was_unmounted_is_made_anew(sandboxes: NetnsSandboxes) -> None:
     netns = sandboxes.create(ONE).netns
     assert netns is not None

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from drivers.network.interface import PublishedPort
 from drivers.network.names.client import ResolverClient
+from drivers.network.ports.interface import PublishedPort
 from drivers.network.ports.published import PublishedPorts
 from tests.integration.drivers.network.site import Site
 from tests.machines import TRANSPORTS, Answer, Machines
@@ -20,7 +20,7 @@ SHORT = 0.15
 def site(machines: Machines, instance: str, short_path: Path) -> Iterator[Site]:
     made = Site(machines, instance)
     resolver = ResolverClient(short_path, instance)
-    made.ports = PublishedPorts(made.firewall, resolver.proxies)
+    made.ports = PublishedPorts(made.firewall, resolver.proxies, short_path / "publishing")
     # The process lives in the namespace of who starts it.
     made.host.run(lambda: resolver.names.list())
     yield made

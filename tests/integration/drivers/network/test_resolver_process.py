@@ -157,7 +157,7 @@ def test_a_process_of_another_version_is_replaced(net: World, short_path: Path) 
     for part in ("drivers/network/names", "drivers/kernel"):
         (tree / part).mkdir(parents=True)
         for module in (here / part).glob("*.py"):
-            (tree / part / module.name).write_text(module.read_text().replace("VERSION = 1\n", "VERSION = 0\n"))
+            (tree / part / module.name).write_text(module.read_text().replace("VERSION = 2\n", "VERSION = 0\n"))
     web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
     wanted = net.names.get(web)
     assert wanted is not None

@@ -338,6 +338,6 @@ def test_without_descriptors_connections_wait_and_names_do_not(net: World) -> No
 
 
 def test_an_address_that_the_host_does_not_have(net: World) -> None:
-    with pytest.raises(Exception, match="port 80/tcp at 2001:db8::1 cannot be proxied: the host has no such address"):
+    with pytest.raises(Exception, match="port 80/tcp at 2001:db8::1 cannot be published: the host has no such address"):
         net.proxies.set(ME, (replace(tcp(80, 80), address="2001:db8::1"),))
     assert net.proxies.get(ME) == ()

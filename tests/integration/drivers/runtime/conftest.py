@@ -1,30 +1,14 @@
 """What the tests of the runtime driver share: a busybox root and a driver, once for each OCI runtime."""
 
-import os
-import tempfile
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from drivers.runtime.oci import OciRuntime
+from tests.runtimes import CHOSEN, NAMES, refusal
 from tests.tasks import BUSYBOX, make_rootfs
-
-CHOSEN = os.environ.get("LADING_TEST_RUNTIME")
-
-
-@cache
-def refusal(name: str) -> str:
-    """What an OCI runtime says when it is tried here; empty when it works."""
-    if os.geteuid() != 0:
-        return "needs root"
-    with tempfile.TemporaryDirectory(prefix="ld-") as folder:
-        tried = OciRuntime(Path(folder) / "s", Path(folder) / "r", f"probe-{os.getpid()}", name)
-        info = tried.info()
-        tried.close()
-    return "" if info.name == name else info.reason
 
 
 def parameter(name: str) -> Any:
@@ -33,7 +17,7 @@ def parameter(name: str) -> Any:
     return pytest.param(name, marks=[pytest.mark.skip(reason=said)] if said else [])
 
 
-RUNTIMES = [parameter(name) for name in ([CHOSEN] if CHOSEN else ["crun", "runc"])]
+RUNTIMES = [parameter(name) for name in ([CHOSEN] if CHOSEN else NAMES)]
 
 
 @pytest.fixture

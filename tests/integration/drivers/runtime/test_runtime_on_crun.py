@@ -1,41 +1,33 @@
-"""The whole of this folder under crun on a host where crun 1.8 refuses: cgroup hybrid with a v1 controller unmounted.
+"""The life of a task and its guards under crun too, on a host where crun 1.8 refuses until it is shown other control groups.
 
-crun looks for controllers in cgroup.controllers of the v2 tree. In a mount namespace of their own the tests see an empty one
-there; the host stays as it is.
+`script/test --all` runs everything so.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from drivers.kernel.cgroup import Mode, detect
-from tests.integration.drivers.runtime.conftest import CHOSEN, refusal
+from tests.engines import CHECKOUT
+from tests.runtimes import CHOSEN, refusal, under
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
-HERE = Path(__file__).parent
-SCRIPT = 'mount --make-rprivate / && mount --bind /dev/null "$1/cgroup.controllers" && shift && exec "$@"'
+FILES = [
+    str(Path(__file__).with_name(name))
+    for name in ("test_runtime_tasks.py", "test_runtime_guards.py", "test_hardening_probe.py")
+]
 
 
-_LIFE = ("test_runtime_tasks.py", "test_runtime_guards.py", "test_hardening_probe.py")
-
-
-@pytest.mark.skipif(bool(CHOSEN), reason="this is that run")
-@pytest.mark.parametrize("files", [_LIFE, pytest.param((), marks=pytest.mark.long)], ids=["life", "everything"])
-def test_again_under_crun(files: tuple[str, ...]) -> None:
-    hierarchies = detect()
+@pytest.mark.skipif(bool(CHOSEN), reason="these tests run with one runtime, and that is chosen")
+def test_again_under_crun() -> None:
     if not refusal("crun"):
         pytest.skip("crun runs here as it is: the tests have run under it")
-    if hierarchies.mode is not Mode.HYBRID:
-        pytest.skip(f"crun refuses for another reason: {refusal('crun')}")
-    pytest_words = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider"]
-    pytest_words += [str(HERE / file) for file in files] or [str(HERE)]
+    command, environment = under("crun", sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *FILES)
     result = subprocess.run(
-        ["unshare", "-m", "sh", "-c", SCRIPT, "sh", str(hierarchies.unified), *pytest_words],
-        cwd=HERE.parents[3],
-        env={**os.environ, "LADING_TEST_RUNTIME": "crun"},
+        command,
+        cwd=CHECKOUT,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

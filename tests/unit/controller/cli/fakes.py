@@ -17,7 +17,7 @@ from controller.plan import Verb as PlanVerb
 from drivers.images.fake import FakeImages
 from drivers.images.interface import Images
 from drivers.snapshots.fake import FakeSnapshotter
-from resources.errors import Conflict, DataLoss, InvalidArgument, NotFound, PermissionDenied
+from resources.errors import Conflict, DataLoss, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from resources.kinds import Kind
 from resources.meta import Key, Ref
 from resources.object import Object
@@ -172,6 +172,8 @@ class FakeOperations:
         self.stream = FakeStream()
         self.calls: list[tuple[Any, ...]] = []
         self.lines: list[tuple[datetime, str, bytes]] = []
+        self.lines_of: dict[str, Callable[[Callable[[], bool]], Iterator[tuple[datetime, str, bytes]]]] = {}
+        """Instead of `lines`, by container: what is asked gets `stopped`."""
         self.tree: dict[str, Mapping[str, Any]] = {}
         self.failure: Exception | None = None
 
@@ -186,9 +188,9 @@ class FakeOperations:
         return self.stream
 
     def logs(self, name: Ref, **options: Any) -> Iterator[tuple[datetime, str, bytes]]:
-        options.pop("stopped")
+        stopped = options.pop("stopped")
         self.calls.append(("logs", name.name, options))
-        return iter(self.lines)
+        return self.lines_of[name.name](stopped) if name.name in self.lines_of else iter(self.lines)
 
     def kill(self, name: Ref, signal: str) -> None:
         self.calls.append(("kill", name.name, signal))
@@ -229,8 +231,11 @@ class FakeLogins:
         self.saved: dict[str, str] = {}
         self.others: dict[str, str] = {}
         """What somebody else saved, and is used all the same."""
+        self.down = False
 
     def log_in(self, host: str, username: str, password: str) -> str:
+        if self.down:
+            raise Unavailable(f"{host} cannot be reached")
         if (username, password) != self.taken:
             raise PermissionDenied(f"{host} does not take this login")
         self.saved[host] = username
@@ -347,7 +352,8 @@ class FakeBackend:
         return data.removeprefix(b"sealed:")[::-1]
 
     def describe_host(self) -> Mapping[str, Any]:
-        return {"version": "0.1.0", "pid": 4711, "objects": {"container": 2}, "knownIssues": ["a", "b"]}
+        known = {"version": "0.1.0", "pid": 4711, "instance": "fake"}
+        return {**known, "objects": {"container": 2}, "knownIssues": ["a", "b"]}
 
     def shutdown(self) -> None:
         self.ended = True

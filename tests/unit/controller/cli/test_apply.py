@@ -110,13 +110,13 @@ def test_an_object_stopped_by_hand_is_not_waited_for(backend: FakeBackend) -> No
 )
 def test_flags_that_do_not_go_are_refused_by_name(backend: FakeBackend, flags: list[str], said: str) -> None:
     user = session("apply", "-f", "shop/web.yaml", *flags)
-    assert run(backend, user) == 1
+    assert run(backend, user) == 2
     assert said in user.errors
 
 
 def test_without_manifests_there_is_nothing_to_apply(backend: FakeBackend) -> None:
     user = session("apply")
-    assert run(backend, user) == 1
+    assert run(backend, user) == 2
     assert "which manifests?" in user.errors
 
 
@@ -281,7 +281,7 @@ def test_what_goes_by_itself_before_it_is_deleted_is_no_error(
 @pytest.mark.parametrize("argv", [[], ["web", "--all"], ["web", "-f", "shop/web.yaml"]])
 def test_delete_needs_to_know_what(backend: FakeBackend, argv: list[str]) -> None:
     user = session("delete", *argv)
-    assert run(backend, user) == 1
+    assert run(backend, user) == 2
     assert "say what to delete" in user.errors
 
 

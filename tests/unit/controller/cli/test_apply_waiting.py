@@ -2,6 +2,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -219,3 +220,170 @@ def test_bytes_on_their_way_are_progress(backend: FakeBackend) -> None:
 
     backend.then = pulled
     assert run(backend, session("apply", "-f", "shop/web.yaml", "--timeout", "500ms")) == 0
+
+
+def two(*names: str) -> bytes:
+    return b"---\n".join(WEB.replace(b"name: web", b"name: " + name.encode()) for name in names)
+
+
+@pytest.mark.parametrize("reason", ["Conflict", "Unavailable", "NotFound", "ResourceExhausted", "FailedPrecondition"])
+def test_whatever_fails_the_same_way_is_given_up(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    monkeypatch.setattr(waiting, "STANDING", 0.3)
+    report = status(False, "Retrying", "10.9.0.0/24 is a route of the host; it is tried again", reason=reason)
+    backend.then = lambda item: backend.objects.report(item, report)
+    user = session("apply", "-f", "shop/web.yaml")
+    begun = time.monotonic()
+    assert run(backend, user) == 1
+    assert time.monotonic() - begun < 3
+    assert "container/web failed: 10.9.0.0/24 is a route of the host; the engine keeps trying" in user.errors
+
+
+def test_trying_again_and_again_is_no_progress(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is at it, or waits for the next time; and though each error names another port."""
+    monkeypatch.setattr(waiting, "STANDING", 0.5)
+
+    def then(item: Object) -> None:
+        def go() -> None:
+            for number in range(100):
+                backend.objects.report(item, status(False, "Pulling", "pull x", reason="Pulling"))
+                time.sleep(0.02)
+                message = f"nobody answers at port {50000 + number}; it is tried again"
+                backend.objects.report(item, status(False, "Retrying", message, reason="Unavailable"))
+                time.sleep(0.08)
+
+        threading.Thread(target=go, daemon=True).start()
+
+    backend.then = then
+    user = session("apply", "-f", "shop/web.yaml")
+    begun = time.monotonic()
+    assert run(backend, user) == 1
+    assert time.monotonic() - begun < 3
+    assert "nobody answers at port" in user.errors
+
+
+def test_an_error_is_no_progress_and_the_patience_ends_in_time(backend: FakeBackend) -> None:
+    def then(item: Object) -> None:
+        def go() -> None:
+            backend.objects.report(item, status(False, "Pulling", "pull x", reason="Pulling"))
+            for words in ("no name server answers", "no route to it", "it closed the connection"):
+                time.sleep(0.3)
+                backend.objects.report(item, status(False, "Retrying", words, reason="Unavailable"))
+
+        threading.Thread(target=go, daemon=True).start()
+
+    backend.then = then
+    begun = time.monotonic()
+    assert run(backend, session("apply", "-f", "shop/web.yaml", "--timeout", "700ms")) == 4
+    assert 0.6 < time.monotonic() - begun < 1.1
+
+
+def test_what_may_still_mend_a_failure_is_waited_for(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One holds the port of the other while it is stopped, and has nothing new to say meanwhile."""
+    monkeypatch.setattr(waiting, "STANDING", 0.2)
+
+    def then(item: Object) -> None:
+        if item.metadata.name == "new":
+            report = status(False, "Creating", "port 80 is container/old's", reason="Conflict")
+            backend.objects.report(item, report)
+            later(backend, 1.2, (True, "Running", ""))(item)
+        else:
+            backend.objects.report(item, status(False, "Stopping", "its process is asked to end", reason="Stopping"))
+            later(backend, 1.0, (True, "Running", ""))(item)
+
+    backend.then = then
+    user = session("apply", "-f", "-", **{"-": two("old", "new")})
+    assert run(backend, user) == 0, user.errors
+
+
+def test_what_is_pruned_is_waited_for_beside_what_takes_its_place(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "STANDING", 0.2)
+    old = backend.objects.add(Kind.CONTAINER, "old", {"image": "nginx"}, deletion_timestamp=NOW)
+    backend.objects.report(old, status(False, "Deleting", "its process is asked to end"))
+
+    def then(item: Object) -> None:
+        backend.objects.report(item, status(False, "Creating", "port 80 is container/old's", reason="Conflict"))
+
+        def go() -> None:
+            time.sleep(0.8)
+            backend.objects.remove(old.key)
+            backend.objects.report(item, status())
+
+        threading.Thread(target=go, daemon=True).start()
+
+    backend.then = then
+    plain = backend.apply
+    monkeypatch.setattr(backend, "apply", lambda *given, **more: replace(plain(*given, **more), deleted=(old.ref,)))
+    user = session("apply", "-f", "shop/web.yaml")
+    assert run(backend, user) == 0, user.errors
+    assert {"container/old  Deleted", "container/web  Running"} <= set(user.text.splitlines())
+
+
+def test_a_failure_of_what_is_not_applied_counts_and_is_named(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "STANDING", 0.3)
+    network = backend.objects.add(Kind.NETWORK, "front", {})
+    backend.objects.report(network, status(False, "Creating", "a route is in the way", reason="Conflict"))
+    report = status(False, "Waiting", "network/front is not ready", reason="Waiting")
+    backend.then = lambda item: backend.objects.report(item, report)
+    user = session("apply", "-f", "shop/web.yaml")
+    begun = time.monotonic()
+    assert run(backend, user) == 1
+    assert time.monotonic() - begun < 3
+    why = "network/front is not ready: a route is in the way; the engine keeps trying"
+    assert user.errors.splitlines() == [f"lading: container/web failed: {why}"]
+
+
+def test_what_does_not_exist_does_not_come_by_waiting(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "STANDING", 0.3)
+    report = status(False, "Waiting", "secret/key does not exist", reason="Waiting")
+    backend.then = lambda item: backend.objects.report(item, report)
+    user = session("apply", "-f", "shop/web.yaml")
+    assert run(backend, user) == 1
+    assert "secret/key does not exist; the engine keeps trying" in user.errors
+
+
+def test_no_line_is_said_twice(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither when the loop has only to confirm it, nor when what waits is given up."""
+    monkeypatch.setattr(waiting, "STANDING", 0.4)
+
+    def then(item: Object) -> None:
+        if item.metadata.name == "web":
+            backend.busy.add(item.key)
+            backend.objects.report(item, status())
+
+            def confirm() -> None:
+                time.sleep(0.1)
+                backend.busy.discard(item.key)
+                backend.objects.report(item, status())
+                time.sleep(0.2)
+                backend.busy.add(item.key)
+                backend.objects.report(item, status())
+
+            threading.Thread(target=confirm, daemon=True).start()
+        elif item.metadata.name == "bad":
+            backend.objects.report(item, status(False, "Creating", "no such user", reason="NotFound"))
+        else:
+            backend.objects.report(item, status(False, "Waiting", "container/bad has not started", reason="Waiting"))
+
+    backend.then = then
+    user = session("apply", "-f", "-", **{"-": two("web", "bad", "next")})
+    assert run(backend, user) == 1
+    said = user.text.splitlines()
+    assert len(said) == len(set(said)), said
+    assert said.count("container/web  Running") == 1
+
+
+def test_what_is_tried_over_and_over_is_said_once_and_its_end_in_any_case(backend: FakeBackend) -> None:
+    cycle = [(False, "Restarting", "exit code 1"), (False, "Starting", "no answer yet")] * 4
+    backend.then = later(backend, 0.05, (False, "Starting", "no answer yet"), *cycle, (True, "Running", ""))
+    user = session("apply", "-f", "shop/web.yaml")
+    assert run(backend, user) == 0
+    said = user.text.splitlines()
+    assert said.count("container/web  Starting  no answer yet") == 1
+    assert said.count("container/web  Restarting  exit code 1") == 1
+    assert said[-1] == "container/web  Running"

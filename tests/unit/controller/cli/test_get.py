@@ -214,9 +214,20 @@ def test_describe_tells_uses_and_events(shop: FakeBackend) -> None:
     shop.edges = [(web.ref, ref(Kind.IMAGE, "nginx"), "ready"), (ref(Kind.CONTAINER, "proxy"), web.ref, "healthy")]
     text = shown(shop, "describe", "web")
     lines = [line.split(maxsplit=1) for line in text.splitlines()]
-    assert ["uses", "image/nginx (ready)"] in lines
+    assert ["uses", "image/nginx (not there)"] in lines
     assert "  used by    container/proxy" in text.splitlines()
     assert re.search(r"\n\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  Started  it runs\n", text)
+
+
+def test_describe_says_how_what_it_uses_stands_itself(shop: FakeBackend) -> None:
+    web = ref(Kind.CONTAINER, "web")
+    image, db = ref(Kind.IMAGE, "nginx"), ref(Kind.CONTAINER, "db")
+    shop.edges = [(web, image, "ready"), (web, db, "healthy"), (web, ref(Kind.VOLUME, "orders"), "ready")]
+    item = shop.objects.add(Kind.IMAGE, "nginx", {"from": {"registry": "nginx"}})
+    for phase, ready in (("Retrying", False), ("Ready", True)):
+        shop.objects.report(item, status(ready, phase))
+        uses = f"image/nginx ({phase}), container/db (Failed, has to be healthy), volume/orders (Pending)"
+        assert f"  uses       {uses}\n" in shown(shop, "describe", "web")
 
 
 def test_describe_says_how_it_stands_and_leaves_out_the_steps(shop: FakeBackend) -> None:

@@ -78,6 +78,38 @@ def test_what_cannot_be_pulled_is_an_error(backend: FakeBackend, images: FakeIma
     assert named(images) == {}
 
 
+def test_a_registry_that_is_down_is_told_with_what_to_do(backend: FakeBackend, images: FakeImages) -> None:
+    def down(*_: object, **options: object) -> object:
+        raise flaw
+
+    images.pull = down  # type: ignore[method-assign,assignment]
+    flaw = Unavailable("r.local:5000 cannot be reached: Connection refused")
+    error = said(backend, "image", "pull", "r.local:5000/shop:1", code=1)
+    assert error.startswith(f"lading: {flaw} (look whether it runs and can be reached from here, and try again")
+    assert "`registries` in settings.yaml" in error
+    flaw = Unavailable("the address of r.local cannot be found", hint="check the name")
+    assert said(backend, "image", "pull", "r.local/shop:1", code=1) == f"lading: {flaw}\n"
+
+
+def test_who_says_an_objects_name_is_told_of_the_object(backend: FakeBackend, images: FakeImages) -> None:
+    backend.objects.add(Kind.IMAGE, "site", {"from": {"archive": "./site.tar"}})
+    for verb in ("inspect", "history"):
+        for word, hint in (("site", "describe image/site` tells"), ("image/site", "describe image/site` tells")):
+            error = said(backend, "image", verb, word, code=1)
+            assert "there is no image" in error
+            assert hint in error
+        assert "tells of the object" not in said(backend, "image", verb, "other", code=1)
+
+
+def test_the_object_that_keeps_an_image_comes_before_those_that_use_it(
+    backend: FakeBackend, images: FakeImages
+) -> None:
+    owned(images, backend, "shop:1")
+    for name in ("a", "b", "c"):
+        backend.objects.add(Kind.CONTAINER, name, {"image": {"name": "site"}})
+    assert said(backend, "image", "ls").splitlines()[1].endswith("image/site, container/a, 2 more")
+
+
 def test_ctrl_c_ends_a_pull(backend: FakeBackend, images: FakeImages) -> None:
     user = FakeSession("image", "pull", "nginx:1.27")
     user.interrupted = lambda: True
@@ -277,12 +309,30 @@ class TestOnRealContent:
         assert run(backend, user) == 0, user.errors
         assert "nothing to type" in said(backend, "image", "load", code=1, tty=True)
 
-    def test_what_is_no_archive_is_an_error_that_speaks_of_an_archive(
+    def test_what_is_no_archive_is_named_with_what_is_expected(
         self, backend: FakeBackend, archive: bytes, tmp_path: Path
     ) -> None:
-        error = said(backend, "image", "load", "-i", "x.tar", files={"x.tar": b"nothing of the kind"}, code=1)
-        assert error.startswith("lading: the archive: ")
-        assert "sent-" not in error
+        (tmp_path / "a").write_text("text")
+        with tarfile.open(tmp_path / "root.tar", "w") as tar:
+            tar.add(tmp_path / "a", "a")
+        root = (tmp_path / "root.tar").read_bytes()
+        for content in (b"nothing of the kind", b"", b"\x1f\x8bbroken", root):
+            error = said(backend, "image", "load", "-i", "x.tar", files={"x.tar": content}, code=1)
+            assert error.startswith("lading: x.tar: ")
+            assert "expected is what `docker save` writes or an OCI layout" in error
+            assert "`lading image import` takes root file systems" in error
+            assert "sent-" not in error
+            assert "the archive: " not in error
+        error = said(backend, "image", "load", files={"-": b"nothing of the kind"}, code=1)
+        assert error.startswith("lading: standard input: ")
+        error = said(backend, "image", "import", "x.tar", files={"x.tar": b"nothing of the kind"}, code=1)
+        assert error.startswith("lading: x.tar: ")
+        assert "expected is a root file system: a tar" in error
+
+    def test_a_name_that_cannot_be_is_no_flaw_of_the_file(self, backend: FakeBackend) -> None:
+        error = said(backend, "image", "import", "x.tar", "Up:1", files={"x.tar": b""}, code=1)
+        assert "x.tar" not in error
+        assert "repository names are lower case" in error
 
     def test_nothing_is_named_when_one_of_the_names_is_an_objects(self, backend: FakeBackend, archive: bytes) -> None:
         said(backend, "image", "load", "-i", "x.tar", files={"x.tar": archive})

@@ -33,17 +33,29 @@ def test_a_password_comes_on_standard_input(backend: FakeBackend) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["login"], "--username and --password-stdin"),
+        (
+            ["login"],
+            "there is no terminal to ask for the name and the password on (without one: `pass registry | lading",
+        ),
+        (["login", "-u", "me"], "there is no terminal to ask for the password on (without one: "),
+        (["login", "-u", "me", "--password-stdin"], "there is no password on standard input (pipe it in"),
         (["login", "--password-stdin"], "needs --username"),
         (["login", "-u", "me", "-p", "secret", "--password-stdin"], "given twice"),
         (["login", "-u", "me", "-p", "wrong"], "does not take this login"),
     ],
 )
 def test_what_is_no_login_is_refused(backend: FakeBackend, argv: list[str], said: str) -> None:
-    user = FakeSession(*argv)
+    user = FakeSession(*argv, files={"-": b"\n"})
     assert run(backend, user) == 1
     assert said in user.errors
     assert backend.logins.saved == {}
+
+
+def test_a_registry_that_is_down_is_told_with_what_to_do(backend: FakeBackend) -> None:
+    backend.logins.down = True
+    user = FakeSession("login", "-u", "me", "-p", "secret", "r.local")
+    assert run(backend, user) == 1
+    assert "r.local cannot be reached (look whether it runs" in user.errors
 
 
 def test_a_password_on_the_command_line_is_warned_of(backend: FakeBackend) -> None:

@@ -96,6 +96,14 @@ def test_quiet_says_nothing_and_still_ends_when_asked_to() -> None:
         ground.transfer.progress(LAYERS[0], 1, 2)
 
 
+def test_as_long_as_the_registry_has_not_answered_no_sizes_are_told() -> None:
+    ground = Ground()
+    for _ in range(13):
+        ground.transfer.progress("resolve", 0, 0)
+        ground.clock.now += 1
+    assert ground.session.text == "nginx: asking the registry\n" * 3
+
+
 def test_hostile_names_stay_on_their_line() -> None:
     ground = Ground()
     ground.transfer.progress("a\nb\x1b[2J", 1, 1)

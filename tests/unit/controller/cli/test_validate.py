@@ -48,3 +48,52 @@ def test_validate_is_content_with_files_that_are_there_and_an_image_that_would_b
     web = WEB.replace(b"{name: site}", b"nginx")
     user = session("validate", "-f", "-", **{"-": site + b"---\n" + web, "site.tar": b"x"})
     assert (run(None, user), user.errors) == (0, "")
+
+
+NETWORKS = b"""apiVersion: lading/v1
+kind: Network
+metadata: {name: one}
+spec: {subnets: [10.1.0.0/16], internal: true}
+---
+apiVersion: lading/v1
+kind: Network
+metadata: {name: two}
+spec:
+  subnets:
+  - 10.2.0.0/24
+  - 10.1.7.0/24
+---
+apiVersion: lading/v1
+kind: Container
+metadata: {name: a}
+spec: {image: x, ports: ["80:80"], networks: [{name: one, ipv4: 10.1.0.5}]}
+---
+apiVersion: lading/v1
+kind: Container
+metadata: {name: b}
+spec: {image: x, ports: ["80:80"], networks: [{name: one, ipv4: 10.1.0.5}, {name: two, ipv4: 10.2.0.1}]}
+---
+apiVersion: lading/v1
+kind: Container
+metadata: {name: c}
+spec: {image: x, networks: [{name: elsewhere, ipv4: 10.3.0.5}], ports: ["127.0.0.1:81:81", "192.0.2.7:82:82"]}
+---
+apiVersion: lading/v1
+kind: Container
+metadata: {name: d}
+spec: {image: x, networks: [{name: elsewhere, ipv4: 10.3.0.5}]}
+"""
+
+
+def test_validate_tells_what_does_not_fit_together_in_the_input() -> None:
+    user = session("validate", "-f", "-", **{"-": NETWORKS})
+    assert run(None, user) == 1
+    told = [line for line in user.errors.splitlines() if "warning" not in line]
+    assert told == [
+        "-:12:5: spec.subnets[1]: overlaps 10.1.0.0/16 of network/one (-:4:18)",
+        "-:17:18: spec.ports: all its networks are internal: nothing on them is reached from outside",
+        "-:22:26: spec.ports[0]: the host's port 80/tcp is container/a's already (-:17:26)",
+        "-:22:65: spec.networks[0].ipv4: 10.1.0.5 is container/a's (-:17:65)",
+        "-:22:94: spec.networks[1].ipv4: 10.2.0.1 is the gateway of network/two, which says no other one",
+        "-:32:53: spec.networks[0].ipv4: 10.3.0.5 is container/c's (-:27:53)",
+    ]

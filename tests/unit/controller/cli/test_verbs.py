@@ -141,31 +141,6 @@ def test_wait_gives_up_and_notices_that_it_is_gone(backend: FakeBackend, web: Ob
     assert "is gone" in user.errors
 
 
-def test_logs_keep_their_bytes_in_a_pipe_and_are_cleaned_on_a_terminal(backend: FakeBackend, web: Object) -> None:
-    backend.operations.lines = [
-        (NOW, "stdout", b"plain \xff\x1b]52;c;ZXZpbA==\x07\r\n"),
-        (NOW, "stderr", b"\x1b[31mred\x1b[0m\n"),
-    ]
-    piped, seen = FakeSession("logs", "web"), FakeSession("logs", "web", "-t", tty=True)
-    assert (run(backend, piped), run(backend, seen)) == (0, 0)
-    assert (piped.stdout, piped.stderr) == (b"plain \xff\x1b]52;c;ZXZpbA==\x07\r\n", b"\x1b[31mred\x1b[0m\n")
-    assert seen.text == "2030-01-31T12:00:00.000000+00:00 plain \ufffd\\x1b]52;c;ZXZpbA==\\x07\n"
-    assert seen.errors == "2030-01-31T12:00:00.000000+00:00 red\n"
-
-
-def test_logs_ask_for_what_the_flags_say(backend: FakeBackend, web: Object) -> None:
-    assert (
-        run(backend, FakeSession("logs", "web", "-f", "--tail", "5", "--since", "2030-01-31T13:00+01:00", "--all")) == 0
-    )
-    assert backend.operations.calls == [
-        ("logs", "web", {"tail": 5, "since": NOW, "follow": True, "all_tasks": True}),
-    ]
-    for flags, said in ((["--tail", "-1"], "no number of lines"), (["--since", "soon"], "neither a duration")):
-        user = FakeSession("logs", "web", *flags)
-        assert run(backend, user) == 1
-        assert said in user.errors
-
-
 def test_exec_passes_on_what_was_asked_and_the_exit_code(backend: FakeBackend, web: Object) -> None:
     backend.operations.stream = FakeStream(("stdout", b"out"), ("stderr", b"err"), code=9)
     user = FakeSession("exec", "-i", "-e", "A=b", "-e", "FROM", "-u", "web:web", "-w", "/srv", "web", "ls", "-l")
@@ -331,7 +306,7 @@ def test_a_schema_for_editors(kind: str) -> None:
 
 def test_what_comes_later_is_refused_by_name(backend: FakeBackend) -> None:
     user = FakeSession("rollback", "3")
-    assert run(backend, user) == 1
+    assert run(backend, user) == 2
     assert user.errors == "lading: `lading rollback` comes in a later version\n"
 
 

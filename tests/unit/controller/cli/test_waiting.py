@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from controller.cli.waiting import until_gone, until_ready
+from controller.cli.waiting import Unsettled, until_gone, until_ready
 from resources.container import ContainerSpec
 from resources.kinds import Kind
 from resources.meta import Condition, Status
@@ -39,3 +39,32 @@ def test_what_is_implied_and_used_again_is_not_waited_for(backend: FakeBackend, 
     look = until_gone(backend, bridge.key, bridge.ref)
     assert (look.done, look.failed) == (done, False)
     assert look.message == ("stays: container/new needs it" if done else "goes with its last user")
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        (status(False, "Creating", "no such user", reason="NotFound"), ""),
+        (status(False, "Deleting", "its process is asked to end", reason="Deleting"), "its process is asked to end"),
+        (status(False, "Deleting", "it cannot be unmounted", reason="Unavailable"), "it cannot be unmounted"),
+    ],
+)
+def test_an_error_of_before_is_not_one_of_the_deletion(backend: FakeBackend, report: Status, said: str) -> None:
+    web = backend.objects.add(Kind.CONTAINER, "web", {"image": "nginx"}, deletion_timestamp=NOW)
+    backend.objects.report(web, report)
+    look = until_gone(backend, web.key, web.ref)
+    assert (look.phase, look.message, look.failed) == ("Deleting", said, False)
+
+
+def test_an_error_of_an_earlier_manifest_is_not_one_of_this(backend: FakeBackend) -> None:
+    web = backend.objects.add(Kind.CONTAINER, "web", {"image": "nginx"}, generation=2)
+    old = status(False, "Failed", "no such user", reason="NotFound")
+    backend.objects.report(web, old)
+    look = until_ready(backend, web.key, web.ref)
+    assert isinstance(look, Unsettled)
+    assert not look.failed
+    (condition,) = old.conditions
+    now = condition.model_copy(update={"observed_generation": 2, "message": "it cannot be looked at"})
+    backend.objects.report(web, old.model_copy(update={"phase": "Running", "conditions": (now,)}))
+    look = until_ready(backend, web.key, web.ref)
+    assert (look.message, look.tried_again) == ("it cannot be looked at", True)

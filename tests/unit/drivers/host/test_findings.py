@@ -117,6 +117,8 @@ def test_what_networks_need_and_is_there_is_one_line() -> None:
     assert found()["networks"].level is Level.OK
     assert "networks" not in found(network_errors={"links": "no"})
     assert "networks" not in found(root_user=False), "it was not tried"
+    assert "cannot hold its table" in found(kernel="6.8.12-amd64")["networks"].why
+    assert found(kernel="6.9.0")["networks"].why == ""
 
 
 def test_a_hybrid_host_where_crun_refuses_says_what_to_mount() -> None:

@@ -1,6 +1,8 @@
 """Digests, JSON, manifests and configs (MAN-01 to MAN-07)."""
 
 import json
+import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -80,6 +82,32 @@ def test_ambiguous_json_is_refused(text: bytes) -> None:
 def test_json_longer_than_the_limit_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="5 bytes"):
         loads(b"[1,2]", "it", 4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a": "' + b'\\"' * 2_000_000,  # a string that ends nowhere, with a quote at each place it could begin anew
+        b"{" + b",".join(b'"%d":0' % number for number in range(300_000)) + b',"299999":1}',
+        b"[" + b"[]," * 1_300_000 + b"[]]",
+    ],
+    ids=["no end", "the last key twice", "many lists"],
+)
+def test_hostile_json_is_refused_in_no_time(text: bytes) -> None:
+    begun = time.process_time()
+    with pytest.raises(InvalidArgument):
+        loads(text, "it", 8 << 20)
+    assert time.process_time() - begun < 5
+
+
+def test_long_json_costs_little_memory() -> None:
+    text = b'{"a": "' + b"x" * 8_000_000 + b'"}'
+    tracemalloc.start()
+    try:
+        loads(text, "it", 8 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(text)
+    finally:
+        tracemalloc.stop()
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)

@@ -12,6 +12,7 @@ from drivers.images.content import LayoutContentStore
 from drivers.images.digest import of_bytes
 from drivers.images.interface import Descriptor
 from drivers.images.leases import LASTING, Leases
+from drivers.images.names import IndexImageStore
 from drivers.images.registry.flights import Flights
 from drivers.images.registry.stop import Stop
 from resources.errors import Cancelled, DataLoss, InvalidArgument, NotFound, ResourceExhausted, Unavailable
@@ -108,6 +109,38 @@ def test_no_room_leaves_nothing(content: LayoutContentStore, tmp_path: Path, mon
             partial.write(b"x")
         monkeypatch.undo()
     assert os.listdir(tmp_path / "ingest") == []
+
+
+def test_names_can_be_taken_away_where_there_is_no_room_for_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = IndexImageStore(tmp_path)
+    names.put("a", BLOB)
+    spare = tmp_path / "index.spare"
+    assert spare.stat().st_size
+
+    def full(path: Path, content: bytes) -> None:
+        if spare.exists():
+            raise OSError(28, "No space left on device")
+        path.write_bytes(content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("drivers.images.names.write_durable", full)
+        with pytest.raises(ResourceExhausted, match="No space"):
+            names.put("b", BLOB)
+        names.delete("a")
+        assert names.list() == []
+    names.put("c", BLOB)
+    assert spare.stat().st_size, "and the next time"
+
+
+def test_a_lease_that_finds_no_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("drivers.images.leases.write_durable", full)
+    with pytest.raises(ResourceExhausted, match="No space"), Leases(tmp_path).during("a", "linux/amd64") as lease:
+        lease.hold([BLOB.digest])
 
 
 def test_the_start_of_an_engine_keeps_what_is_worth_it(content: LayoutContentStore, tmp_path: Path) -> None:

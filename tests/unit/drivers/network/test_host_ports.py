@@ -9,10 +9,12 @@ import pytest
 from controller.store.allocations import Allocations
 from controller.store.memory import MemoryStore
 from controller.store.sqlite import SqliteStore
-from drivers.network.interface import Listener, PortRequest, SocketOwner
+from drivers.network.ports import allocations as module
 from drivers.network.ports.allocations import StoredHostPorts
+from drivers.network.ports.interface import Listener, PortRequest, SocketOwner
 from drivers.network.ports.listeners import ports_of
 from resources.errors import Conflict, InvalidArgument, ResourceExhausted
+from resources.ports import overlap
 
 FREE = range(50000, 50004)
 
@@ -256,3 +258,18 @@ def test_threads_and_engines_never_give_the_same_port_twice(tmp_path: Path) -> N
     assert len(failed) == 2
     assert len(Allocations(store).taken("port")) == len(got)
     store.close()
+
+
+def test_many_free_ports_cost_no_more_than_as_many(allocations: Allocations, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def counted(one: str | None, other: str | None) -> bool:
+        compared.append(one)
+        return overlap(one, other)
+
+    monkeypatch.setattr(module, "overlap", counted)
+    ports, asked = engine(allocations, free=range(50000, 52000)), [PortRequest(number) for number in range(1, 401)]
+    given = ports.allocate("a", asked)
+    assert len(set(hosts(given))) == 400
+    assert ports.allocate("a", [*asked, PortRequest(500)])[:400] == given
+    assert len(compared) < 10 * 400

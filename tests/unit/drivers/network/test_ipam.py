@@ -13,8 +13,9 @@ import pytest
 from controller.store.allocations import Allocations
 from controller.store.memory import MemoryStore
 from controller.store.sqlite import SqliteStore
-from drivers.network.interface import Pool, SubnetRequest
+from drivers.network.interface import Pool
 from drivers.network.ipam.host_routes import Route
+from drivers.network.ipam.interface import AddressClaim, SubnetRequest
 from drivers.network.ipam.pools import DefaultIpam
 from drivers.network.ipam.subnets import AddressPool
 from resources.errors import Conflict, InvalidArgument, ResourceExhausted
@@ -106,7 +107,10 @@ def test_subnets_that_are_asked_for(allocations: Allocations, ipam: DefaultIpam)
     assert allocations.held(TWO) == {}
     with pytest.raises(Conflict, match=r"overlaps fd00:42::/64 of the network"):
         ipam.allocate_subnets(TWO, (SubnetRequest("fd00:42::/64"),))
-    assert ipam.allocate_subnets(ONE, asked[1:]) == pools[1:], "what is asked for no more is freed"
+    assert ipam.allocate_subnets(ONE, asked[1:]) == pools[1:]
+    with pytest.raises(Conflict, match=r"overlaps 10\.42\.0\.0/24 of the network"):
+        ipam.allocate_subnets(TWO, (SubnetRequest("10.42.0.128/25"),))
+    ipam.let_subnets_go(ONE)
     assert ipam.allocate_subnets(TWO, (SubnetRequest("10.42.0.128/25"),)) == (Pool("10.42.0.128/25", "10.42.0.129"),)
     with pytest.raises(InvalidArgument):
         ipam.allocate_subnets(TWO, (SubnetRequest("10.42.0.0/33"),))
@@ -129,6 +133,8 @@ def test_a_network_may_change_what_it_asks_for(allocations: Allocations) -> None
     assert ipam.pools(ONE, narrow) == ()
     assert len(ipam.pools(ONE, narrow[::-1])) == 2
     assert ipam.allocate_subnets(ONE, ()) == (Pool("10.192.0.0/22", "10.192.0.1"),)
+    assert set(ipam.subnet_claim(ONE, ()).had) == {"10.192.0.0/20", "10.192.0.0/24", "10.192.4.0/24"}
+    ipam.let_subnets_go(ONE)
     assert set(allocations.taken("subnet")) == {"10.192.0.0/22"}
 
 
@@ -160,9 +166,15 @@ def test_addresses_of_both_families(ipam: DefaultIpam, allocations: Allocations)
     assert ipam.addresses("b") == {TWO: ("10.9.0.1",)}
     assert ipam.allocate(ONE, DUAL[:1], "a") == ("10.42.0.2",), "the network has no IPv6 any more"
     assert ipam.addresses("a") == {ONE: ("10.42.0.2",)}
+    assert ipam.claims("a") == {ONE: AddressClaim(("10.42.0.2",), ("fd00:42::2",))}
+    assert set(allocations.taken(f"address/{ONE}")) == {"10.42.0.2", "fd00:42::2"}
+    ipam.let_go("a", ONE)
     assert set(allocations.taken(f"address/{ONE}")) == {"10.42.0.2"}
     assert ipam.allocate(ONE, (), "a") == ()
     assert ipam.addresses("a") == {}
+    assert ipam.claims("a") == {ONE: AddressClaim((), ("10.42.0.2",))}
+    ipam.release("a", ONE)
+    assert ipam.claims("a") == {}
 
 
 def test_an_address_that_is_asked_for(ipam: DefaultIpam) -> None:
@@ -174,7 +186,7 @@ def test_an_address_that_is_asked_for(ipam: DefaultIpam) -> None:
     with pytest.raises(Conflict, match=r"10\.42\.0\.5 is a's already"):
         ipam.allocate(ONE, [pool], "b", ipv4="10.42.0.5")
     assert ipam.addresses("b") == {}
-    assert ipam.allocate(ONE, [pool], "a") == ("10.42.0.129",), "nobody keeps one that it would not be given"
+    assert ipam.allocate(ONE, [pool], "a") == ("10.42.0.128",), "nobody keeps one that it would not be given"
     for address, message in (
         ("10.42.0.1", "it is the gateway"),
         ("10.42.0.0", "it is the address of the subnet"),
@@ -301,3 +313,77 @@ def test_threads_never_get_overlapping_subnets(allocations: Allocations, ipam: D
 def subnet_span(subnet: str) -> tuple[int, int]:
     network = ip_network(subnet)
     return int(network[0]), int(network[-1])
+
+
+def wishing(ipam: DefaultIpam, wishes: Mapping[str, tuple[str, str]]) -> None:
+    """Holders, with what they have and what they wait for."""
+    for holder, (has, wants) in wishes.items():
+        ipam.allocate(ONE, DUAL[:1], holder, ipv4=f"10.42.0.{has}")
+        if wants:
+            ipam.await_addresses(ONE, holder, ipv4=f"10.42.0.{wants}")
+
+
+def yielding(ipam: DefaultIpam, holders: str) -> list[str]:
+    return [holder for holder in holders if ipam.claims(holder)[ONE].yields]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "yields"),
+    [
+        ({"a": ("5", "6"), "b": ("6", "5")}, ["a"]),
+        ({"b": ("5", "6"), "c": ("6", "7"), "a": ("7", "5")}, ["a"]),
+        ({"a": ("5", "6"), "b": ("6", "5"), "c": ("7", "8"), "d": ("8", "7")}, ["a", "c"]),
+        ({"a": ("5", "6"), "b": ("6", "7"), "c": ("7", "")}, []),
+        ({"a": ("5", "6"), "b": ("6", "7"), "c": ("7", "6")}, ["b"]),
+        ({"a": ("5", "5")}, []),
+    ],
+)
+def test_of_each_ring_just_one_gives_way(
+    ipam: DefaultIpam, wishes: Mapping[str, tuple[str, str]], yields: list[str]
+) -> None:
+    wishing(ipam, wishes)
+    assert yielding(ipam, "".join(wishes)) == yields
+
+
+def test_who_has_given_way_waits_on_and_nobody_else_gets_what_is_awaited(ipam: DefaultIpam) -> None:
+    pools = [Pool("10.42.0.0/29", "10.42.0.1")]
+    wishing(ipam, {"a": ("5", "6"), "b": ("6", "5")})
+    assert ipam.obstacle(ONE, "a", ["10.42.0.6"]) == "the address 10.42.0.6 is b's"
+    ipam.vacate("a", ONE)
+    assert ipam.claims("a") == {ONE: AddressClaim(awaits=("10.42.0.6",))}
+    assert yielding(ipam, "ab") == []
+    for holder in "cde":
+        ipam.allocate(ONE, pools, holder)
+    with pytest.raises(ResourceExhausted):
+        ipam.allocate(ONE, pools, "f")
+    assert ipam.obstacle(ONE, "b", ["10.42.0.5"]) == ""
+    ipam.allocate(ONE, pools, "b", ipv4="10.42.0.5")
+    assert ipam.claims("b") == {ONE: AddressClaim(("10.42.0.5",), ("10.42.0.6",))}
+    assert ipam.obstacle(ONE, "a", ["10.42.0.6"])
+    ipam.let_go("b", ONE)
+    assert ipam.allocate(ONE, pools, "a", ipv4="10.42.0.6") == ("10.42.0.6",)
+    assert ipam.claims("a") == {ONE: AddressClaim(("10.42.0.6",))}
+    ipam.allocate(ONE, DUAL[:1], "a", ipv4="10.42.0.7")
+    assert ipam.allocate(ONE, DUAL[:1], "a", ipv4="10.42.0.6") == ("10.42.0.6",), "back to what it had"
+    assert ipam.claims("a") == {ONE: AddressClaim(("10.42.0.6",), ("10.42.0.7",))}
+
+
+def test_of_networks_too_one_gives_way(ipam: DefaultIpam) -> None:
+    first, second = (SubnetRequest("10.42.0.0/24"),), (SubnetRequest("10.42.1.0/24"),)
+    both = (SubnetRequest("10.42.0.0/23"),)
+    pools = ipam.allocate_subnets(ONE, first)
+    ipam.allocate_subnets(TWO, second)
+    assert ipam.subnet_claim(ONE, both).obstacle == "its subnet is 10.42.1.0/24 of 222222222222's"
+    ipam.await_subnets(ONE, both)
+    assert not ipam.yields_subnets(ONE)
+    ipam.await_subnets(TWO, first)
+    assert (ipam.yields_subnets(ONE), ipam.yields_subnets(TWO)) == (True, False)
+    ipam.allocate(ONE, pools, "a")
+    assert ipam.subnet_claim(ONE, both).inhabited
+    ipam.vacate("a", ONE)
+    assert not ipam.subnet_claim(ONE, both).inhabited
+    ipam.vacate_subnets(ONE)
+    assert ipam.subnet_claim(TWO, first).obstacle == ""
+    ipam.allocate_subnets(TWO, first)
+    assert not ipam.subnet_claim(TWO, first).stale
+    assert ipam.subnet_claim(ONE, both).awaits

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.network.interface import Pool, SubnetRequest
+from drivers.network.interface import Pool
 from drivers.network.ipam import subnets
+from drivers.network.ipam.interface import SubnetRequest
 from drivers.network.ipam.subnets import AddressPool
 from resources.errors import InvalidArgument
 

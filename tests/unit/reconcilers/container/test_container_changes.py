@@ -66,6 +66,17 @@ def test_limits_and_files_are_set_where_they_are() -> None:
     assert loop.acted[-3:] == ["UpdateLimits", "WriteSandboxFiles", "RecordApplied"]
 
 
+@pytest.mark.parametrize(("field", "value"), [("cpuShares", 512), ("cpuset", "0"), ("ioWeight", 5)])
+def test_a_limit_that_is_asked_for_no_more_is_the_kernels_own_again(field: str, value: Any) -> None:
+    world = World()
+    loop = world.life()
+    loop.converge(container(resources={field: value}))
+    loop.acted.clear()
+    loop.converge(container())
+    assert loop.acted == ["UpdateLimits", "RecordApplied"]
+    assert world.running(container()).limits == Limits(pids=2048)
+
+
 def test_a_new_name_or_label_is_hot_and_the_host_name_stays() -> None:
     world = World()
     loop, item = world.life(), container()

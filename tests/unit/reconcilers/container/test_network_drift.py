@@ -59,6 +59,7 @@ def scribbles(world: World, item: Object) -> None:
 INSIDE: list[tuple[Happening, str, str]] = [
     (breaks("addresses", ["10.1.0.2/24"], []), "endpoint.front.addresses", "AttachEndpoint"),
     (breaks("routes", ["10.1.0.1"], []), "endpoint.front.routes", "AttachEndpoint"),
+    (breaks("interface.name", "eth0", "foo"), "endpoint.front.interface.name", "AttachEndpoint"),
     (breaks("interface.up", True, False), "endpoint.front.interface.up", "AttachEndpoint"),
     (loses_endpoint, "endpoint.front", "AttachEndpoint"),
 ]

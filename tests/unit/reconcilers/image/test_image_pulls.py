@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from drivers.images.interface import Credentials, Image, Progress
-from reconcilers.image.model import import_job
+from reconcilers.image.model import FinishPull, Pulled, import_job
 from reconcilers.interface import Diff, JobState
+from resources.errors import Unavailable
 from resources.kinds import Kind
 from resources.meta import Ref
 from resources.object import Object
@@ -179,3 +180,63 @@ def test_killed_after_every_step_the_next_life_goes_on(tmp_path: Path) -> None:
         clear_cache(world, life)
         assert world.left() == EMPTY
     assert rounds > 15
+
+
+def test_a_pull_that_is_done_is_told_once_with_its_size_and_its_attempt(world: World) -> None:
+    item = image()
+    loop = world.life()
+    world.images.registry_fails(Unavailable("no network"))
+    diff = loop.converge(item)
+    world.images.registry_fails(None)
+    loop.wait(diff.wake_at)
+    assert loop.converge(item) == Diff()
+    assert loop.acted.count("FinishPull") == 1
+    observed = reconciler(loop).observe(item.key, item, loop.context())
+    assert observed.pulled is None
+
+
+@pytest.mark.parametrize(
+    ("fetched", "attempt", "said"),
+    [
+        (3_355_443, 1, "docker.io/library/nginx:1.27 was pulled in 1.4 s: 3.2 MiB"),
+        (2048, 3, "docker.io/library/nginx:1.27 was pulled in 1.4 s: 2.0 KiB, at the attempt number 3"),
+        (0, 1, "docker.io/library/nginx:1.27 was pulled in 1.4 s: nothing was missing"),
+    ],
+)
+def test_how_a_pull_went_is_said_in_words(fetched: int, attempt: int, said: str) -> None:
+    assert FinishPull("u", Pulled(NGINX, fetched, 1.44, attempt)).describe() == said
+
+
+def test_what_was_fetched_is_counted_by_layer(world: World) -> None:
+    loop = world.life()
+    item = image()
+    told: list[str] = []
+    act = reconciler(loop).act
+
+    def seen(action: Any) -> None:
+        told.append(action.describe())
+        act(action)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.reconciler, "act", seen)
+        loop.converge(item)
+    size = world.images.image(world.record(item)).size  # type: ignore[union-attr]
+    assert f"{NGINX} was pulled in 0.0 s: {size} bytes" in told
+
+
+def test_a_question_that_changes_nothing_is_no_pull(world: World) -> None:
+    loop = world.life()
+    item = image(pull="always")
+    apply(loop, item)
+    apply(loop, item)
+    assert world.images.resolves == 1
+    assert loop.acted.count("FinishPull") == 1
+
+
+def test_a_name_that_another_has_may_come_free(world: World) -> None:
+    loop = world.life()
+    loop.converge(image("one", tags=["shop/web:1"]))
+    two = image("two", tags=["shop/web:1"])
+    diff = loop.converge(two)
+    assert diff.wake_at is not None
+    assert (loop.status(two).phase, ready(loop, two).reason) == ("Retrying", "Conflict")

@@ -7,7 +7,7 @@ import pytest
 
 from reconcilers.image.model import record_name
 from reconcilers.interface import ChangeKind, Diff, FieldChange
-from resources.errors import DataLoss, EngineError, Unavailable
+from resources.errors import DataLoss, EngineError, InvalidArgument, Unavailable
 from tests.unit.reconcilers.engines import deleted
 from tests.unit.reconcilers.image.pulled import NGINX, apply, cached, clear_cache, image, ready, reconciler
 from tests.unit.reconcilers.image.worlds import EMPTY, World
@@ -27,7 +27,7 @@ def test_it_is_pulled_unpacked_and_tagged_and_its_reference_becomes_a_name(world
     assert loop.converge(item, jobs=False).waiting == "queued"
     assert (loop.status(item).phase, ready(loop, item).reason) == ("Pulling", "Pulling")
     assert loop.converge(item) == Diff()
-    assert loop.acted == ["StartPull", "StartUnpack", "SetTags"]
+    assert loop.acted == ["StartPull", "FinishPull", "StartUnpack", "SetTags"]
     target = world.record(item)
     assert world.tags() == {NGINX: target, "docker.io/shop/web:1": target}
     assert cached(world) == {NGINX: target}
@@ -221,6 +221,30 @@ def test_an_apply_of_what_uses_it_tries_again_and_does_not_ask(world: World) -> 
     assert world.images.resolves == 0
 
 
+@pytest.mark.parametrize(("policy", "asks"), [("missing", 1), ("always", 1), ("never", 0)])
+def test_what_cannot_be_unpacked_is_asked_for_again_by_an_apply(
+    world: World, monkeypatch: pytest.MonkeyPatch, policy: str, asks: int
+) -> None:
+    loop, item = world.life(), image(pull=policy)
+    real, bad = world.images.unpack, world.images.publish(NGINX, layers=(b"bad",)).digest
+
+    def unpack(made: Any, **options: Any) -> None:
+        if made.id == bad:
+            raise InvalidArgument("the layer is not what its image says")
+        real(made, **options)
+
+    monkeypatch.setattr(world.images, "unpack", unpack)
+    if policy == "never":
+        loop.converge(image("other"))
+    before = world.images.resolves
+    assert apply(loop, item).wake_at is None
+    apply(loop, item)
+    assert (loop.status(item).phase, world.images.resolves - before) == ("Failed", asks)
+    world.images.publish(NGINX, layers=(b"base", b"newer"))
+    apply(loop, item)
+    assert loop.status(item).phase == ("Failed" if policy == "never" else "Ready")
+
+
 def test_another_reference_or_platform_is_other_content(world: World) -> None:
     world.images.publish("docker.io/library/nginx:1.28", layers=(b"new",))
     loop = world.life()
@@ -243,7 +267,7 @@ def test_a_pull_of_what_is_no_longer_wanted_makes_way(world: World) -> None:
     loop.converge(image(registry="nginx:wrong"), jobs=False)
     right = image(registry="nginx:1.28")
     assert loop.converge(right) == Diff()
-    assert loop.acted == ["StartPull", "DropJob", "StartPull", "StartUnpack"]
+    assert loop.acted == ["StartPull", "DropJob", "StartPull", "FinishPull", "StartUnpack"]
     assert world.images.pulls == 1
     assert "docker.io/library/nginx:wrong" not in cached(world)
 

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.network.interface import Fault, NetworkConfig, Pool
+from drivers.network.ipam.interface import SubnetRequest
 from reconcilers.interface import Diff
-from resources.errors import Conflict, ResourceExhausted
+from resources.errors import ResourceExhausted
 from resources.object import Object
 from tests.unit.reconcilers.engines import Fuse, Killed, deleted, killed_at_every_step
 from tests.unit.reconcilers.network.worlds import SUBNET, World, network
@@ -39,13 +40,14 @@ def test_without_a_word_it_gets_a_subnet_of_the_engines_and_keeps_it() -> None:
     assert set(world.allocations.taken("subnet")) == {"10.192.0.0/22", "10.192.4.0/22"}
 
 
-def test_what_is_another_networks_is_told_and_tried_again() -> None:
+def test_what_is_another_networks_is_told_and_waited_for() -> None:
     world = World()
     loop, first, second = world.life(), network("first", **SUBNET), network("second", **SUBNET)
     loop.converge(first)
-    with pytest.raises(Conflict, match=r"10\.1\.0\.0/24 overlaps"):
-        loop.converge(second)
+    said = f"its subnet is 10.1.0.0/24 of {first.metadata.uid[:12]}'s"
+    assert loop.converge(second).waiting == said
     assert not loop.status(second).ready
+    assert said in loop.status(second).conditions[0].message
     loop.converge(deleted(first))
     world.allocations.forget(first.metadata.uid)
     loop.converge(second)
@@ -65,6 +67,63 @@ def test_what_is_broken_is_mended_in_place() -> None:
     world.networks.lose_network(item.metadata.uid)
     loop.converge(item)
     assert (loop.look(item.key, item), loop.status(item).ready) == (Diff(), True)
+
+
+def test_who_cannot_have_another_subnet_keeps_its_own_which_is_mended() -> None:
+    world = World()
+    loop, first, second = world.life(), network("first", **SUBNET), network("second")
+    for item in (first, second):
+        loop.converge(item)
+    before = world.networks.inspect(second.metadata.uid)
+    after = network("second", subnets=[{"subnet": "10.1.0.0/25"}])
+    assert loop.converge(after).waiting
+    world.networks.break_network(second.metadata.uid, Fault("bridge.up", True, False))
+    loop.acted.clear()
+    loop.converge(after)
+    assert loop.acted == ["ApplyNetwork"]
+    assert world.networks.inspect(second.metadata.uid) == before
+    loop.converge(second)
+    assert (loop.look(second.key, second), world.ipam().subnet_claim(second.metadata.uid, ()).awaits) == (Diff(), True)
+
+
+def test_a_subnet_it_moved_away_from_is_anothers_once_nobody_is_in_it() -> None:
+    world = World()
+    loop, first = world.life(), network("first", **SUBNET)
+    loop.converge(first)
+    pools = world.ipam().pools(first.metadata.uid, (SubnetRequest("10.1.0.0/24"),))
+    world.ipam().allocate(first.metadata.uid, pools, "a")
+    moved, second = network("first", subnets=[{"subnet": "10.2.0.0/24"}]), network("second", **SUBNET)
+    assert loop.converge(moved) == Diff()
+    assert loop.status(moved).ready, "or nobody could follow it"
+    assert loop.converge(second).waiting
+    world.ipam().release("a", first.metadata.uid)
+    loop.acted.clear()
+    assert loop.converge(moved) == Diff()
+    assert loop.acted == ["LetSubnetsGo"]
+    assert loop.converge(second) == Diff()
+
+
+def test_in_a_ring_one_gives_way_once_its_endpoints_have_left() -> None:
+    world = World()
+    loop, first = world.life(), network("first", **SUBNET)
+    second = network("second", subnets=[{"subnet": "10.2.0.0/24"}])
+    for item in (first, second):
+        loop.converge(item)
+    pools = world.ipam().pools(first.metadata.uid, (SubnetRequest("10.1.0.0/24"),))
+    world.ipam().allocate(first.metadata.uid, pools, "a")
+    first, second = network("first", subnets=[{"subnet": "10.2.0.0/24"}]), network("second", **SUBNET)
+    assert loop.plan(first) == ["take the subnet 10.2.0.0/24", "change the bridge"]
+    for item in (first, second):
+        loop.converge(item)
+    loop.acted.clear()
+    assert "leaves it first" in loop.converge(first).waiting
+    assert (loop.acted, world.ipam().yields_subnets(second.metadata.uid)) == ([], False)
+    world.ipam().vacate("a", first.metadata.uid)
+    assert "leaves it first" not in loop.converge(first).waiting
+    assert loop.acted == ["DeleteNetwork", "VacateSubnets"]
+    for item in (second, first):
+        assert loop.converge(item) == Diff()
+        assert (loop.status(item).ready, loop.plan(item)) == (True, [])
 
 
 def test_after_a_reboot_it_has_the_same_subnets() -> None:

@@ -41,5 +41,13 @@ def test_any_header_is_read_quickly(headers: list[str]) -> None:
     assert time.monotonic() - started < 1
 
 
+@pytest.mark.parametrize("head", ["Basic", "Bearer x", 'Bearer x="y"', "Bearer x="])
+def test_a_header_of_spaces_is_read_quickly(head: str) -> None:
+    """A registry chooses it, and nothing else runs while an expression looks at it."""
+    begun = time.process_time()
+    challenges([f"{head}{' ' * 8100}@"] * 16)
+    assert time.process_time() - begun < 1
+
+
 def test_many_challenges_are_cut_off() -> None:
     assert len(challenges(["Basic, " * 1000] * 100)) == 16

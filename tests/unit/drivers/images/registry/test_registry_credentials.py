@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from drivers.images.interface import Credentials
 from drivers.images.registry.credentials import DockerCredentials
-from resources.errors import DataLoss, EngineError, InvalidArgument, Unavailable
+from resources.errors import DataLoss, EngineError, InvalidArgument, ResourceExhausted, Unavailable
 
 SECRET = "hunter2-hunter2"
 
@@ -90,6 +91,30 @@ def test_a_damaged_file_is_told_but_not_quoted(tmp_path: Path, document: str) ->
     assert isinstance(caught.value, (DataLoss, InvalidArgument))
     assert SECRET not in repr(caught.value) + str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "long"])
+def test_what_is_no_file_of_logins_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "c"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b" " * (5 << 20))
+    with pytest.raises(DataLoss, match=re.escape(str(path))):
+        DockerCredentials([path]).get("a")
+
+
+def test_a_login_that_finds_no_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("drivers.images.registry.credentials.write_durable", full)
+    with pytest.raises(ResourceExhausted, match="No space"):
+        DockerCredentials([tmp_path / "c"]).put("a", Credentials("me", SECRET))
 
 
 def test_login_and_logout_keep_what_else_is_there(tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ def test_a_registry_is_left_alone_as_long_as_it_asks() -> None:
     assert held.left("b") == 0
     time.sleep(0.25)
     assert held.left("a") == 0
+    held.hold("days", 30 * 86_400)
+    assert held.left("days") <= 3600, "one that means it is asked once an hour"
     for number in range(1000):
         held.hold(str(number), 60)
     assert held.left("999") == 0

@@ -11,8 +11,8 @@ from drivers.network.firewall import elements, layout
 from drivers.network.firewall.interface import NetworkRules
 from drivers.network.firewall.messages import Key, Value, change, elements_in
 from drivers.network.firewall.nfnetlink import word
-from drivers.network.interface import PublishedPort
 from drivers.network.netlink.messages import Reply, attributes
+from drivers.network.ports.interface import PublishedPort
 from drivers.network.ports.published import checked_ports
 from resources.errors import InvalidArgument
 

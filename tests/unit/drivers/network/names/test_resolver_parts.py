@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.network.names import process
+from drivers.network.names import process, sockets
 from drivers.network.names.framing import MAX_FRAME, FrameError, Frames, frame
 from drivers.network.names.hostservers import HostServers, nameservers
 from drivers.network.names.interface import Forward, MemberNames, SandboxNames
@@ -18,6 +18,8 @@ from drivers.network.names.limits import Descriptors, TokenBucket
 from drivers.network.names.loop import READ, Loop
 from drivers.network.names.records import forward_from, forward_message, sandbox_from, sandbox_message
 from drivers.network.names.snapshot import Snapshot
+from drivers.network.ports import listeners
+from drivers.network.ports.interface import Listener
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.5), st.integers(1, 64)), max_size=100))
@@ -116,6 +118,27 @@ def test_the_hosts_servers_are_followed(tmp_path: Path) -> None:
     assert servers.current(2.0) == ("192.0.2.2",)
     path.unlink()
     assert servers.current(3.0) == ("192.0.2.2",)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("told", [True, False], ids=["told", "an older kernel"])
+def test_a_port_where_a_connection_begins_is_held_where_the_kernel_tells_who_is_bound(
+    monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    def listed() -> list[Listener]:
+        """All but those that are bound and do not listen."""
+        return [one for one in all_of() if one.port == server.getsockname()[1]]
+
+    all_of = listeners.all_listeners
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.connect(server.getsockname())
+        port = client.getsockname()[1]
+        if told:
+            sockets.held(socket.SOCK_STREAM, "0.0.0.0", port).close()
+            return
+        monkeypatch.setattr(listeners, "all_listeners", listed)
+        with pytest.raises(OSError, match="in use"):
+            sockets.held(socket.SOCK_STREAM, "0.0.0.0", port)
 
 
 def test_a_snapshot_keeps_what_is_whole(tmp_path: Path) -> None:
