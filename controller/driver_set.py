@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from controller.host import Neighbours
 from controller.settings import DOCKER_CREDENTIALS, Settings
 from controller.store.allocations import Allocations
 from controller.store.sqlite import SqliteStore
@@ -21,7 +22,7 @@ from drivers.network.firewall.nft import NftFirewall
 from drivers.network.interface import NetworkDriver
 from drivers.network.ipam.host_routes import host_routes
 from drivers.network.ipam.pools import DefaultIpam
-from drivers.network.ipam.subnets import AddressPool
+from drivers.network.ipam.subnets import AddressPool, parsed_network
 from drivers.network.names.client import ResolverClient
 from drivers.network.ports.addresses import host_addresses, unbound_families
 from drivers.network.ports.allocations import StoredHostPorts
@@ -69,9 +70,20 @@ def _networking(settings: Settings, store: SqliteStore, called: Callable[[str], 
         firewall=firewall,
         resolver=resolver,
         surroundings=Surroundings(
-            host_ports, ipam, lambda pid: in_group(pid, f"/{instance}"), host_addresses, unbound_families
+            host_ports,
+            ipam,
+            lambda pid: in_group(pid, f"/{instance}"),
+            host_addresses,
+            unbound_families,
+            lambda: _neighbours(link_prefix(instance)),
         ),
     )
+
+
+def _neighbours(own: str) -> list[Neighbours]:
+    """`own`: how the links of our own networks begin."""
+    near = [route for route in host_routes() if route.on_link and not route.device.startswith(own)]
+    return [Neighbours(parsed_network(route.destination), route.device) for route in near]
 
 
 @dataclass(frozen=True, slots=True)

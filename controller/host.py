@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resources.container_parts import Port
+from resources.subnets import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,20 @@ class HostAddresses:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Addresses that the host reaches over a link of its own, which is no network of ours."""
+
+    subnet: Network
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """As it is, it knows nothing: for who judges manifests where no host is."""
 
     taken: Callable[[Port], TakenPort | None] = lambda _: None
     """What no container of ours listens on there already."""
     addresses: Callable[[], HostAddresses | None] = lambda: None
+    neighbours: Callable[[], Sequence[Neighbours]] = lambda: ()
     held: Callable[[str], Mapping[str, Sequence[str]]] = lambda _: {}
     """The addresses that the container of this uid has, by the uid of the network."""

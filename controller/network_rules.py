@@ -26,6 +26,7 @@ def network_problems(
     """`located`: the manifests of this apply; `before` and `after`: all objects as they are and as they would be."""
     yield from _names(located, after)
     yield from _subnets(located, after)
+    yield from _beside(located, before, after, host)
     containers = [item for item in after.list(Kind.CONTAINER) if not item.deleting]
     # Those that are there already come first, and then those of the manifests in their order.
     order = {ref: number for number, ref in enumerate(located)}
@@ -70,6 +71,26 @@ def _subnets(located: Mapping[Ref, Located], after: Snapshot) -> Iterator[Proble
             where = place(other.network, other.path, located)
             message = f"overlaps {other.subnet} of {other.network.ref}{where}"
             yield Problem(manifest.where(one.path), one.path, message)
+
+
+def _beside(located: Mapping[Ref, Located], before: Snapshot, after: Snapshot, host: Host) -> Iterator[Problem]:
+    """Subnets that are new and meet what the host itself is attached to."""
+    for ref, manifest in located.items():
+        item = after.find(ref)
+        if ref.kind is not Kind.NETWORK or item is None:
+            continue
+        old = before.get(item.key)
+        known = set() if old is None else {one.subnet for one in old.effective.subnets}
+        for number, one in enumerate(item.effective.subnets):
+            if one.subnet in known:
+                continue
+            subnet, path = ip_network(one.subnet), f"spec.subnets[{number}]"
+            met = next((near for near in host.neighbours() if subnets.overlap(near.subnet, subnet)), None)
+            if met is not None:
+                message = (
+                    f"overlaps {met.subnet}, which this host reaches over {met.link}: give the network another subnet"
+                )
+                yield Problem(manifest.where(path), path, message)
 
 
 def _overlaps(asked: Iterable[_Asked]) -> Iterator[tuple[_Asked, _Asked]]:

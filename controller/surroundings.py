@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
-from controller.host import Host, HostAddresses, TakenPort
+from controller.host import Host, HostAddresses, Neighbours, TakenPort
 from drivers.network.ipam.interface import Ipam
 from drivers.network.ports.interface import HostPorts, Listener
 from resources.container_parts import Port
@@ -18,6 +18,7 @@ class Surroundings:
         ours: Callable[[int], bool],
         addresses: Callable[[], Sequence[str]],
         unbound: Callable[[], frozenset[int]],
+        neighbours: Callable[[], Sequence[Neighbours]],
     ) -> None:
         """`ours` tells whether a process is a container's of this engine: what it listens on may go with this very apply.
         `addresses` are the host's own, and `unbound` the families of which others than those can be bound too."""
@@ -26,11 +27,13 @@ class Surroundings:
         self._ours = ours
         self._addresses = addresses
         self._unbound = unbound
+        self._neighbours = neighbours
 
     def host(self) -> Host:
         return Host(
             taken=self._taken(),
             addresses=cache(lambda: HostAddresses(self._addresses(), self._unbound())),
+            neighbours=cache(self._neighbours),
             held=self._ipam.addresses,
         )
 

@@ -139,3 +139,16 @@ def test_who_joins_and_leaves_by_hand_is_as_its_manifest_says(client: Client) ->
     planned = client("plan", "-f", "-", stdin=text(net, more, fewer)).stdout
     assert "spec.ports[0]: 127.0.0.1:19080:80/tcp → 127.0.0.1:19081:80/tcp\n" in planned
     assert "spec.ports[1]: 8000-8001:80-81/tcp → (none)\n" in planned
+
+
+def test_a_subnet_of_the_hosts_own_links_is_refused(client: Client, machines: Machines) -> None:
+    said = refused(client, document("Network", "net", subnets=["192.0.2.128/25"]), server("web", "net"))
+    assert "spec.subnets[0]: overlaps 192.0.2.0/24, which this host reaches over up0" in said
+    # Its own networks are in nobody's way, also not in their own.
+    client.apply(document("Network", "net", subnets=["10.77.0.0/24"]))
+    client.apply(document("Network", "net", subnets=["10.77.0.0/25"]))
+    assert "10.77.0.1/25" in machines.host("ip", "-4", "addr")
+    # One that came later is told by the network; what is there stays as it was asked for.
+    machines.host("ip", "addr", "add", "10.77.0.200/25", "dev", "up0")
+    assert client.apply(document("Network", "net", subnets=["10.77.0.0/25"])) == "nothing to change\n"
+    machines.host("ip", "addr", "del", "10.77.0.200/25", "dev", "up0")

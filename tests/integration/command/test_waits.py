@@ -83,19 +83,6 @@ def test_a_registry_that_nobody_serves_is_given_up_after_ten_seconds(apart: Clie
     assert len(lines) == len(set(lines)), said
 
 
-def test_a_subnet_that_the_host_has_is_given_up_after_ten_seconds(apart: Client) -> None:
-    run = subprocess.run
-    run([*apart.engine.prefix, "ip", "link", "add", "d0", "type", "veth", "peer", "d1"], check=True)
-    run([*apart.engine.prefix, "ip", "addr", "add", "10.77.0.1/24", "dev", "d0"], check=True)
-    for end in ("d0", "d1"):
-        run([*apart.engine.prefix, "ip", "link", "set", end, "up"], check=True)
-    network = document("Network", "front", subnets=[{"subnet": "10.77.0.0/24"}])
-    code, said, took = applied(apart, network, container("web", networks=["front"]))
-    assert code == 1, said
-    assert took < 25, said
-    assert "10.77.0" in said
-
-
 def test_a_timeout_is_kept_though_errors_come_and_go(apart: Client) -> None:
     code, said, took = applied(apart, image("far", NOBODY), flags=("--timeout", "5s"))
     assert code == 4, said

@@ -1,11 +1,12 @@
 """Networks, addresses and ports that do not fit together are told before anything is changed, each at its place."""
 
 import time
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
-from controller.host import Host, HostAddresses, TakenPort
+from controller.host import Host, HostAddresses, Neighbours, TakenPort
 from controller.interface import Submission
 from controller.network_rules import network_problems
 from controller.store.snapshot import Snapshot
@@ -118,6 +119,18 @@ def test_a_fixed_address_lies_in_a_subnet_of_its_network(address: str, flaw: str
     web = container("web", networks=[{"name": "net", "ipv4": address}])
     found = problems(submission("network/net", SUBNETS), web)
     assert [one.partition("spec.networks[0].ipv4: ")[2] for one in found] == ([flaw] if flaw else [])
+
+
+def test_a_new_subnet_is_not_what_the_host_is_attached_to() -> None:
+    near = [Neighbours(ip_network("10.1.0.0/16"), "eth0")]
+    (problem,) = problems(submission("network/net", SUBNETS), neighbours=lambda: near)
+    assert problem.endswith("overlaps 10.1.0.0/16, which this host reaches over eth0: give the network another subnet")
+    assert (
+        problems(submission("network/net", SUBNETS), neighbours=lambda: [Neighbours(ip_network("10.2.0.0/16"), "e")])
+        == []
+    )
+    before = snapshot(made("network/net", SUBNETS))
+    assert problems(submission("network/net", SUBNETS), before=before, neighbours=lambda: near) == []
 
 
 def test_a_fixed_address_needs_subnets_that_are_written() -> None:

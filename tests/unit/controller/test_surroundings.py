@@ -27,7 +27,9 @@ class Ports:
 
 def surroundings(ports: Ports) -> Surroundings:
     ipam = cast(Any, type("", (), {"addresses": lambda _, uid: {"net": (uid,)}})())
-    return Surroundings(cast(Any, ports), ipam, lambda pid: pid == OURS, lambda: ["192.0.2.1"], lambda: frozenset({6}))
+    return Surroundings(
+        cast(Any, ports), ipam, lambda pid: pid == OURS, lambda: ["192.0.2.1"], lambda: frozenset({6}), lambda: []
+    )
 
 
 @pytest.mark.parametrize(
