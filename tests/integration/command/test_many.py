@@ -74,7 +74,7 @@ def test_prune_deletes_what_the_owner_dropped_and_nothing_else(client: Client) -
     client.apply(container("strangers"))
     client("apply", "-f", "-", "--owner", "team", stdin=_alone(container("a"), container("b")))
     a, b, stranger = (client.process(name) for name in ("a", "b", "strangers"))
-    assert client("apply", "-f", "-", "--prune", stdin=_alone(container("a")), check=False).returncode == 1
+    assert client("apply", "-f", "-", "--prune", stdin=_alone(container("a")), check=False).returncode == 2
     client("apply", "-f", "-", "--owner", "team", "--prune", stdin=_alone(container("a")))
     assert (a.alive, b.alive, stranger.alive) == (True, False, True)
     assert client("get", "container", "-o", "name").stdout.split() == ["container/a", "container/strangers"]

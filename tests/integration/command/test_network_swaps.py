@@ -44,8 +44,9 @@ def at(number: int, network: str = "net", subnet: str = "10.77.0") -> dict[str, 
 
 
 def address(client: Client, name: str, network: str = "net") -> str:
-    [found] = client.status(name)["networks"][network]["addresses"]
-    return str(found)
+    """ "" while it has none, or an engine that has just begun has not looked."""
+    attached = client.status(name).get("networks", {}).get(network, {})
+    return ", ".join(attached.get("addresses", []))
 
 
 def fetch(client: Client, name: str, url: str) -> str:

@@ -241,9 +241,9 @@ def test_links_to_the_host_in_the_archive_itself(root: Path, sentinel: Path) -> 
 
 def test_limits_hold(root: Path) -> None:
     copier = TreeCopier(Limits(max_unpacked=1 << 20, ratio_floor=1 << 20, max_entries=50, max_depth=20))
-    with pytest.raises(ResourceExhausted):
+    with pytest.raises(InvalidArgument):
         copier.unpack(root, "/", io.BytesIO(entry("big", bytes(2 << 20)) + END))
-    with pytest.raises(ResourceExhausted):
+    with pytest.raises(InvalidArgument):
         copier.unpack(root, "/", io.BytesIO(b"".join(entry(str(n)) for n in range(51)) + END))
     with pytest.raises(InvalidArgument):
         copier.unpack(root, "/", io.BytesIO(folder("d/" * 21) + END))
