@@ -163,6 +163,7 @@ class _Course:
     progress: float = field(default_factory=time.monotonic)
     """When something last got on."""
     seen: set[Look] = field(default_factory=set)
+    phases: set[tuple[Key, str]] = field(default_factory=set)
     furthest: dict[Key, int] = field(default_factory=dict)
     fails: dict[Key, tuple[Look, float]] = field(default_factory=dict)
     """How it failed last, and since when it fails that way; also while it is being tried again."""
@@ -176,13 +177,15 @@ class _Course:
             self._note_failure(key, look, now)
             if look.tried_again and not further:
                 continue
-            # What comes and goes again and again is no progress; more bytes than ever before are.
+            # What comes and goes again and again is no progress, nor is one more try of what failed; more bytes than ever
+            # before are.
             state = _state(look)
-            if further or state not in self.seen:
-                self.seen.add(state)
+            again = key in self.fails and (key, look.phase) in self.phases
+            if further or not (again or state in self.seen):
                 self.progress = now
-                if not look.tried_again:
-                    self.fails.pop(key, None)
+                self.fails.pop(key, None)
+            self.seen.add(state)
+            self.phases.add((key, look.phase))
 
     def _note_failure(self, key: Key, look: Look, now: float) -> None:
         if look.tried_again:

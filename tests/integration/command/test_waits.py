@@ -75,7 +75,7 @@ def test_a_registry_that_nobody_serves_is_given_up_after_ten_seconds(apart: Clie
     web = container("web", image={"name": "far"})
     code, said, took = applied(apart, image("far", NOBODY), web)
     assert code == 1, said
-    assert 9 < took < 45, (took, said)
+    assert 9 < took < 30, (took, said)
     assert "image/far failed: " in said
     assert "the engine keeps trying" in said
     assert "container/web failed: image/far is not ready" in said

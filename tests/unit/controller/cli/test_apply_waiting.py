@@ -241,14 +241,14 @@ def test_whatever_fails_the_same_way_is_given_up(
 
 
 def test_trying_again_and_again_is_no_progress(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether it is at it, or waits for the next time; and though each error names another port."""
+    """Whether it is at it, or waits for the next time; in other words each time, and though each error names another port."""
     monkeypatch.setattr(waiting, "STANDING", 0.5)
 
     def then(item: Object) -> None:
         def go() -> None:
             for number in range(100):
-                backend.objects.report(item, status(False, "Pulling", "pull x", reason="Pulling"))
-                time.sleep(0.02)
+                backend.objects.report(item, status(False, "Pulling", f"try {number}", reason="Pulling"))
+                time.sleep(0.08)
                 message = f"nobody answers at port {50000 + number}; it is tried again"
                 backend.objects.report(item, status(False, "Retrying", message, reason="Unavailable"))
                 time.sleep(0.08)
