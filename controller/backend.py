@@ -10,22 +10,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from controller import graph
-from controller.address_rules import edit_flaws
-from controller.admission import Admission, admit
+from controller.admission.addresses import edit_flaws
+from controller.admission.admit import Admission, admit
+from controller.admission.host import Host
 from controller.engine import Engine, marked_for_deletion
-from controller.events import EventStore
-from controller.host import Host
-from controller.image_interface import ImageOperations
-from controller.implied import implied
+from controller.graph import dependencies
+from controller.graph.implied import implied
+from controller.images.interface import ImageOperations
 from controller.interface import Applied, ApplyOptions, Operations, Retained, Submission
 from controller.plan import Look, Plan, fold
-from controller.revisions import ApplyRecord
-from controller.seal import HostKey, generate
+from controller.reports.events import EventStore
 from controller.settings import Settings
 from controller.store.objects import ObjectStore
+from controller.store.revisions import ApplyRecord
+from controller.store.seal import HostKey, generate
 from controller.store.snapshot import Snapshot
-from controller.uploads import UploadFolder
+from controller.store.uploads import UploadFolder
 from drivers.runtime.interface import RuntimeInfo
 from reconcilers.interface import ChangeKind, Diff
 from resources.errors import Conflict, FailedPrecondition, NotFound
@@ -345,4 +345,4 @@ def _ending(item: Object, *, data: bool, force: bool) -> Object:
 
 
 def _edges(items: Sequence[Object]) -> list[tuple[Ref, Ref, str]]:
-    return [(edge.dependent, edge.dependency, edge.condition) for edge in graph.edges(items)]
+    return [(edge.dependent, edge.dependency, edge.condition) for edge in dependencies.edges(items)]

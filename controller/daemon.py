@@ -13,12 +13,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from controller.backend import EngineBackend
-from controller.cli.server import CommandServer
 from controller.engine_lock import EngineLock, Held
 from controller.settings import Settings
 from controller.sources import log_growth, resync, store_changes, task_exits
@@ -33,6 +32,17 @@ ANOTHER = 75
 """What `serve` returns where another engine has the root."""
 _DOOR_SECONDS = 5.0
 """How often to look whether the sockets are still where clients look for them."""
+
+
+class CommandSocket(Protocol):
+    """Where commands come in (controller.cli.server)."""
+
+    def start(self) -> None: ...
+
+    def listen_again(self) -> bool:
+        """Make the socket again where somebody has removed it, and tell whether. Raises: OSError."""
+
+    def stop(self) -> None: ...
 
 
 class Daemon:
@@ -110,8 +120,8 @@ def running(settings: Settings) -> Iterator[EngineBackend]:
         daemon.stop()
 
 
-def serve(settings: Settings) -> int:
-    """Serve until SIGTERM, SIGINT or `lading shutdown`."""
+def serve(settings: Settings, commands: Callable[[Path, EngineBackend], CommandSocket]) -> int:
+    """Serve until SIGTERM, SIGINT or `lading shutdown`, with `commands` at the door for commands."""
     configure_log(settings)
     configure_process()
     log = structlog.get_logger()
@@ -124,7 +134,7 @@ def serve(settings: Settings) -> int:
         signal.signal(number, lambda *_: daemon.stopping.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     daemon.start()
-    server = CommandServer(settings.run_root, daemon.backend)
+    server = commands(settings.run_root, daemon.backend)
     server.start()
     log.info("serving", version=VERSION, pid=os.getpid(), root=str(settings.root), run_root=str(settings.run_root))
     # HTTP takes a third of a second to import, and no command waits for it.

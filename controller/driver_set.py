@@ -4,11 +4,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from controller.host import Neighbours
+from controller.admission.host import Neighbours
+from controller.admission.surroundings import Surroundings
 from controller.settings import DOCKER_CREDENTIALS, Settings
 from controller.store.allocations import Allocations
 from controller.store.sqlite import SqliteStore
-from controller.surroundings import Surroundings
 from drivers.copy.copier import TreeCopier
 from drivers.images.registry.client import RegistryClient
 from drivers.images.registry.credentials import DockerCredentials

@@ -13,15 +13,18 @@ from typing import Any, Protocol, runtime_checkable
 
 import structlog
 
-from controller import graph
-from controller.conditions import kept_times, with_failure
-from controller.failures import Failures
-from controller.implied import as_used
+from controller.graph import dependencies
+from controller.graph.blockers import blockers
+from controller.graph.implied import as_used
+from controller.graph.unseen import unseen_changes
+from controller.graph.users import Users
+from controller.reports.conditions import gating, kept_times, news, with_failure
+from controller.reports.drift import Drift
+from controller.reports.failures import Failures, expected, retryable
 from controller.store.objects import ObjectStore
-from controller.unseen import unseen_changes
 from controller.workqueue import WorkQueue
 from reconcilers.interface import ChangeKind, Context, Diff, Events, Reconciler
-from resources.errors import Conflict, EngineError, NotFound
+from resources.errors import Conflict, NotFound
 from resources.kinds import Kind
 from resources.meta import Key, Ref, Status
 from resources.object import Object
@@ -78,11 +81,11 @@ class Engine:
         self._lock = threading.Lock()
         self._statuses: dict[Key, Status] = {}
         self._outcomes: dict[Key, Outcome] = {}
-        self._drift: dict[Key, frozenset[str]] = {}
+        self._drift = Drift(events)
         self._failures = Failures(events)
         self._given = 0
         """How often something was given back that others may wait for."""
-        self._users = graph.Users()
+        self._users = Users()
         self._threads = [threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(workers)]
 
     def start(self) -> None:
@@ -107,7 +110,7 @@ class Engine:
 
     def refresh(self, item: Object) -> None:
         """An apply has named the object: it is looked at, and so is what it uses that may have become another."""
-        for one in (item, *_there(graph.targets(item, self.objects)).values()):
+        for one in (item, *_there(dependencies.targets(item, self.objects)).values()):
             reconciler = self.reconcilers.get(one.kind)
             if isinstance(reconciler, Refreshing):
                 reconciler.refresh(one.key, ask=one is item)
@@ -132,8 +135,8 @@ class Engine:
         """How what it refers to stands: what it comes to may change when this does."""
         if item is None:
             return ()
-        found = [target for target in graph.targets(item, self.objects).values() if target is not None]
-        return tuple((one.key, one.metadata.resource_version, _conditions(self.status(one.key))) for one in found)
+        found = [target for target in dependencies.targets(item, self.objects).values() if target is not None]
+        return tuple((one.key, one.metadata.resource_version, gating(self.status(one.key))) for one in found)
 
     def outcome(self, key: Key) -> Outcome | None:
         with self._lock:
@@ -146,14 +149,16 @@ class Engine:
     def context(self, desired: Object | None) -> Context:
         if desired is None:
             return Context(now=self._now())
-        targets = graph.targets(desired, self.objects)
-        blockers = graph.blockers(desired, targets, self.users(desired.ref), self.status)
-        return Context(now=self._now(), dependencies=_there(targets), blockers=blockers)
+        targets = dependencies.targets(desired, self.objects)
+        waits_for = blockers(desired, targets, self.users(desired.ref), self.status)
+        return Context(now=self._now(), dependencies=_there(targets), blockers=waits_for)
 
-    def planning_context(self, desired: Object, after: graph.Listing, changing: Mapping[Ref, ChangeKind]) -> Context:
+    def planning_context(
+        self, desired: Object, after: dependencies.Listing, changing: Mapping[Ref, ChangeKind]
+    ) -> Context:
         """With the objects as they would be after an apply."""
-        dependencies = _there(graph.targets(desired, after))
-        return Context(now=self._now(), dependencies=dependencies, planning=True, changing=changing)
+        found = _there(dependencies.targets(desired, after))
+        return Context(now=self._now(), dependencies=found, planning=True, changing=changing)
 
     def step(self, *, wait: bool = False) -> bool:
         """Reconcile one key on the calling thread; False when there is none now, or, having waited, none any more."""
@@ -184,7 +189,7 @@ class Engine:
             context = self.context(desired)
             observed = reconciler.observe(key, desired, context)
             diff = reconciler.diff(desired, observed, context)
-            self._tell_drift(key, diff)
+            self._drift.tell(key, diff)
             if failure is not None or not diff.actions:
                 break
             failure = self._act(key, reconciler, diff)
@@ -212,7 +217,7 @@ class Engine:
         item = self.objects.get(key)
         if item is None or item.deleting:
             return False
-        unseen = unseen_changes(item, graph.targets(item, self.objects), self.status, self.outcome)
+        unseen = unseen_changes(item, dependencies.targets(item, self.objects), self.status, self.outcome)
         for other in unseen:
             self.queue.add(other)
         if unseen:
@@ -303,7 +308,7 @@ class Engine:
         with self._lock:
             self._statuses[key] = report
             self._outcomes[key] = outcome
-        if _news(before) != _news(report):
+        if news(before) != news(report):
             self._wake_users(item)
         self._failures.note(key, before, report, again=bool(outcome.error))
         if report.ready and not (before and before.ready and before.observed_generation == report.observed_generation):
@@ -333,12 +338,12 @@ class Engine:
         with self._lock:
             self._statuses.pop(key, None)
             self._outcomes.pop(key, None)
-            self._drift.pop(key, None)
+        self._drift.forget(key)
 
     def _wake_related(self, item: Object) -> None:
         """Those that use it, and, when it is going, those it used: they may have waited for that."""
         self._wake_users(item)
-        for target in graph.targets(item, self.objects).values():
+        for target in dependencies.targets(item, self.objects).values():
             if target is not None and target.deleting:
                 self.queue.add(target.key)
 
@@ -349,7 +354,7 @@ class Engine:
             found = [other for other, outcome in self._outcomes.items() if outcome.waiting or outcome.error]
             waiting = [other for other in found if self._statuses[other].phase != "Deleting"]
         item = self.objects.get(key)
-        used = _there(graph.targets(item, self.objects)).values() if item is not None else ()
+        used = _there(dependencies.targets(item, self.objects)).values() if item is not None else ()
         users = self._users.of(item.ref) if item is not None else ()
         for other in (*waiting, *users, *(target.key for target in used)):
             if other != key:
@@ -365,40 +370,6 @@ class Engine:
         for key in self._users.of(item.ref):
             self.queue.add(key)
 
-    def _tell_drift(self, key: Key, diff: Diff[Any]) -> None:
-        """Tell each drift once, for as long as it lasts."""
-        found = frozenset(change.path for change in diff.changes if change.drift)
-        with self._lock:
-            known = self._drift.get(key, frozenset())
-            if found:
-                self._drift[key] = found
-            else:
-                self._drift.pop(key, None)
-        for change in diff.changes:
-            if change.drift and change.path not in known:
-                put_back = ", and is put back" if diff.actions else ""
-                message = f"{change.path} is {change.old!r} on the host{put_back}"
-                self.events.emit(key, "Drift", message, field=change.path, expected=change.new, actual=change.old)
-
-
-def _news(status: Status | None) -> Any:
-    """What others go by, and what they may be told of; how far some work is tells them nothing."""
-    if status is None:
-        return None
-    progress = "progress" in status.fields
-    words = [] if progress else [(status.phase, *((one.reason, one.message) for one in status.conditions))]
-    return _conditions(status), words, {name: value for name, value in status.fields.items() if name != "progress"}
-
-
-def _conditions(status: Status | None) -> Any:
-    if status is None:
-        return None
-    return (
-        status.observed_generation,
-        tuple((one.type, one.status) for one in status.conditions),
-        status.fields.get("digest"),
-    )
-
 
 def _there(targets: Mapping[Ref, Object | None]) -> dict[Ref, Object]:
     return {ref: item for ref, item in targets.items() if item is not None}
@@ -410,15 +381,3 @@ def marked_for_deletion(item: Object, now: datetime, *, data: bool = False) -> O
         "delete_data": item.metadata.delete_data or data,
     }
     return item.model_copy(update={"metadata": item.metadata.model_copy(update=changes)})
-
-
-def expected(failure: BaseException) -> bool:
-    if isinstance(failure, BaseExceptionGroup):
-        return all(expected(error) for error in failure.exceptions)
-    return isinstance(failure, EngineError)
-
-
-def retryable(failure: BaseException) -> bool:
-    if isinstance(failure, BaseExceptionGroup):
-        return any(retryable(error) for error in failure.exceptions)
-    return not isinstance(failure, EngineError) or failure.retryable

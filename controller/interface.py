@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO, Protocol
 
-from controller.image_interface import ImageOperations
+from controller.images.interface import ImageOperations
 from controller.plan import Plan
+from controller.store.interface import Objects
 from manifests.interface import Located
-from resources.meta import Key, Ref, Status
+from resources.meta import Key, Ref
 from resources.object import Object
 
 
@@ -69,21 +70,6 @@ class EngineEvent:
     reason: str
     message: str
     data: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Objects(Protocol):
-    """Objects in the store, decoded; safe from any thread. `controller.store.objects` makes it of a Store."""
-
-    def get(self, key: Key) -> Object | None: ...
-
-    def find(self, ref: Ref) -> Object | None: ...
-
-    def list(self, kind: Any = None, namespace: str | None = None) -> Sequence[Object]:
-        """By kind, namespace and name."""
-
-    def status(self, key: Key) -> Status | None: ...
-
-    def revision(self) -> int: ...
 
 
 class Uploads(Protocol):
@@ -200,13 +186,13 @@ class Backend(Protocol):
     def plan(self, submissions: Sequence[Submission], options: ApplyOptions) -> Plan:
         """What `apply` of the same would change, and what the loop would do to the host (drift included).
 
-        Changes nothing. Raises: controller.admission.Refused (problems with positions)."""
+        Changes nothing. Raises: controller.admission.admit.Refused (problems with positions)."""
 
     def apply(self, submissions: Sequence[Submission], options: ApplyOptions, *, expect: int | None = None) -> Applied:
         """Write desired state, all or nothing, and wake the loop. `expect`: refuse with Conflict when the store's
         objects changed since that revision (a saved plan).
 
-        Raises: controller.admission.Refused, Conflict.
+        Raises: controller.admission.admit.Refused, Conflict.
         """
 
     def delete(self, refs: Sequence[Ref], *, data: bool, cascade: bool, force: bool) -> tuple[Ref, ...]:

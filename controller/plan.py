@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from controller import graph
-from controller.content_changes import content_changes
-from controller.fields import covers, differences
-from controller.list_changes import NETWORKS, PORTS, as_written, network_changes, port_changes
+from controller.diff.contents import content_changes
+from controller.diff.fields import covers, differences
+from controller.diff.lists import NETWORKS, PORTS, as_written, network_changes, port_changes
+from controller.graph import dependencies, order
 from controller.store.snapshot import Snapshot
 from manifests.problems import Position
 from reconcilers.interface import ChangeKind, Diff, FieldChange
@@ -73,7 +73,7 @@ class Plan:
 
 
 class Decided(Protocol):
-    """What admission decided (controller.admission.Admission)."""
+    """What admission decided (controller.admission.admit.Admission)."""
 
     @property
     def written(self) -> tuple[Object, ...]: ...
@@ -92,14 +92,14 @@ def fold(decided: Decided, snapshot: Snapshot, look: Look, *, changed: int) -> P
     observes and diffs an object as it would be, given what comes of those before it; `changed` is when the objects of the
     snapshot last changed."""
     after = decided.over(snapshot)
-    edges = graph.edges(after.objects.values())
+    edges = dependencies.edges(after.objects.values())
     written = {item.ref for item in decided.written}
     deleted = {item.ref for item in decided.deleted}
     named = written | deleted | set(decided.unchanged)
     changes: list[Change] = []
     deletions: list[Change] = []
     changing: dict[Ref, ChangeKind] = {}
-    for ref in (ref for layer in graph.layers(_affected(named, edges), edges) for ref in layer):
+    for ref in (ref for layer in order.layers(_affected(named, edges), edges) for ref in layer):
         item = after.find(ref)
         if item is None:
             continue
@@ -115,7 +115,7 @@ def fold(decided: Decided, snapshot: Snapshot, look: Look, *, changed: int) -> P
     return Plan(changed, (*changes, *reversed(deletions)))
 
 
-def _affected(named: set[Ref], edges: Sequence[graph.Edge]) -> set[Ref]:
+def _affected(named: set[Ref], edges: Sequence[dependencies.Edge]) -> set[Ref]:
     """With all that depends on them: a new image or config is a change of every container that uses it."""
     users: dict[Ref, list[Ref]] = {}
     for edge in edges:

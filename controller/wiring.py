@@ -10,20 +10,20 @@ from typing import Any
 import structlog
 
 from controller.backend import EngineBackend
+from controller.containers.operations import ContainerOperations
 from controller.driver_set import DriverSet, driver_set
 from controller.engine import Engine
-from controller.events import EventStore
-from controller.image_operations import StoredImageOperations
+from controller.images.logins import RegistryLogins
+from controller.images.operations import StoredImageOperations
 from controller.jobs import ThreadJobs
-from controller.logins import RegistryLogins
-from controller.operations import ContainerOperations
-from controller.orphans import orphans
+from controller.reports.events import EventStore
 from controller.retained import RetainedVolumes
-from controller.seal import HostKey
 from controller.settings import Settings
+from controller.sources.orphans import orphans
 from controller.store.objects import ObjectStore
+from controller.store.seal import HostKey
 from controller.store.sqlite import SqliteStore
-from controller.uploads import UploadFolder
+from controller.store.uploads import UploadFolder
 from drivers.kernel.run_root import RunRoot
 from drivers.logs.file import FileLogs
 from drivers.network.sandbox.namespaces import NetnsSandboxes

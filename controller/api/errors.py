@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from controller.admission import Refused
+from controller.admission.admit import Refused
 from controller.store.interface import Compacted
 from manifests.problems import Problem
 from resources.errors import (

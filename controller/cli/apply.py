@@ -4,11 +4,12 @@ import json
 from collections.abc import Collection, Container, Sequence
 
 from controller.cli import reading, saved_plan, showing, waiting
-from controller.cli.arguments import Arguments, Flag, UsageError, Verb
+from controller.cli.arguments import Arguments, UsageError
 from controller.cli.call import Call
+from controller.cli.plan_text import plan_text
+from controller.cli.verbs import Flag, Verb
 from controller.interface import Applied, ApplyOptions, Backend, Submission
 from controller.plan import Plan, to_json
-from controller.render import plan_text
 from resources.errors import Conflict, NotFound
 from resources.kinds import Kind
 from resources.meta import Key, Ref

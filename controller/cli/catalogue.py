@@ -1,9 +1,10 @@
-"""Every verb there is, in the order help lists them, and those that are still to come."""
+"""Every verb there is, in the order help lists them, and those that are still to come; and the verbs that tell of all of them."""
 
 from collections.abc import Mapping, Sequence
 
 from controller.cli import (
     apply,
+    completion,
     cp,
     delete,
     describe,
@@ -22,7 +23,22 @@ from controller.cli import (
     usage,
     validate,
 )
-from controller.cli.arguments import Verb, flattened, nothing
+from controller.cli.call import Call
+from controller.cli.help import explanation, overview
+from controller.cli.parsing import parse
+from controller.cli.verbs import Verb, flattened, nothing
+
+
+def help_(call: Call) -> int:
+    found = parse([*call.arguments.words, "--help"], VERBS, LATER).verb
+    call.session.out(explanation(VERBS[found]) if found else overview(GROUPS))
+    return 0
+
+
+def complete(call: Call) -> int:
+    call.session.out(completion.script(call.arguments.words[0], VERBS))
+    return 0
+
 
 GROUPS: Mapping[str, Sequence[Verb]] = {
     "describe what should be there": (*apply.VERBS, *validate.VERBS, *delete.VERBS),
@@ -45,7 +61,12 @@ GROUPS: Mapping[str, Sequence[Verb]] = {
         ),
         *login.VERBS,
     ),
-    "the engine": (*system.VERBS, *doctor.VERBS),
+    "the engine": (
+        Verb("help", "[COMMAND …]", "explain a command, or name them all", help_, (), (0, 2)),
+        *system.VERBS,
+        Verb("completion", "bash|zsh|fish", "a script that completes commands in a shell", complete, (), (1, 1)),
+        *doctor.VERBS,
+    ),
 }
 VERBS: Mapping[str, Verb] = flattened(verb for verbs in GROUPS.values() for verb in verbs)
 LATER = (

@@ -3,10 +3,11 @@
 import posix
 import sys
 from _signal import SIGINT, set_wakeup_fd, signal  # type: ignore[import-not-found]  # as in main.py
-from _socket import SO_PEERCRED, SO_SNDTIMEO, SOL_SOCKET, socket
+from _socket import socket
 from select import POLLIN, poll, select
 
 from controller.cli import frames
+from controller.cli.connection import send_within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class Conversation:
         if self._files is None:
             from controller.cli.files import Files
 
-            self._files = Files(self)
+            self._files = Files(self.send, self.next_frame)
         self._files.answer(payload)
 
     def _join(self, payload: bytes) -> None:
@@ -210,16 +211,6 @@ class Conversation:
 
     def _resized(self, *_: object) -> None:
         self.send(frames.SIZE, frames.pack(*_size()))
-
-
-def peer(connection: socket) -> int:
-    """The pid of who listens there."""
-    return int.from_bytes(connection.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)[:4], sys.byteorder)
-
-
-def send_within(connection: socket, seconds: int) -> None:
-    """Whether connecting or sending: BlockingIOError after so long."""
-    connection.setsockopt(SOL_SOCKET, SO_SNDTIMEO, seconds.to_bytes(8, sys.byteorder) + bytes(8))
 
 
 def process_state(pid: int) -> str:

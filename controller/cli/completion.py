@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from controller.cli.arguments import GLOBALS, Flag, Verb
+from controller.cli.verbs import GLOBALS, Flag, Verb
 from resources.errors import InvalidArgument
 from resources.kinds import SUPPORTED
 

@@ -2,9 +2,9 @@
 
 import posixpath
 
-from controller.cli.arguments import Verb
 from controller.cli.call import Call
 from controller.cli.chunks import reader
+from controller.cli.verbs import Verb
 from resources.errors import InvalidArgument, NotFound
 from resources.meta import Ref
 

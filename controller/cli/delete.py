@@ -4,8 +4,9 @@ import json
 from collections.abc import Sequence
 
 from controller.cli import apply, reading, waiting
-from controller.cli.arguments import MANY, Arguments, Flag, UsageError, Verb
+from controller.cli.arguments import Arguments, UsageError
 from controller.cli.call import Call
+from controller.cli.verbs import MANY, Flag, Verb
 from resources.errors import NotFound
 from resources.kinds import Kind
 from resources.meta import Ref

@@ -4,14 +4,15 @@ import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from controller.cli import describe_networks, views
-from controller.cli.arguments import Flag, Verb
+from controller import views
+from controller.cli import describe_networks
 from controller.cli.call import Call
 from controller.cli.clean import one_line
 from controller.cli.events import kept_events
 from controller.cli.host_links import HostLinks
 from controller.cli.network import members
 from controller.cli.table import table
+from controller.cli.verbs import Flag, Verb
 from resources.container_parts import Mount
 from resources.kinds import Kind
 from resources.meta import Ref, Status

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from controller.cli import views
+from controller import views
 from controller.cli.host_links import HostLinks
 from resources.meta import Status
 from resources.object import Object

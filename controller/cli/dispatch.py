@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from controller.cli import arguments, words
-from controller.cli.arguments import Arguments
+from controller.cli import parsing, words
+from controller.cli.arguments import Arguments, UsageError
 from controller.cli.call import Call
 from controller.cli.catalogue import LATER, VERBS
 from controller.cli.clean import clean
+from controller.cli.help import explanation
 from controller.interface import Backend, Session
 from resources.errors import Cancelled, EngineError
 
@@ -16,7 +17,7 @@ _USAGE = {"plan": 1, "exec": 125, "attach": 125, "wait": 125}
 
 
 def parse(argv: Sequence[str]) -> Arguments:
-    return arguments.parse(argv, VERBS, LATER)
+    return parsing.parse(argv, VERBS, LATER)
 
 
 def run(session: Session, backend: Backend | None) -> int:
@@ -39,7 +40,7 @@ def run(session: Session, backend: Backend | None) -> int:
 
 def failure(error: EngineError, verb: str) -> int:
     """The exit code."""
-    return _USAGE.get(verb, USAGE) if isinstance(error, arguments.UsageError) else 1
+    return _USAGE.get(verb, USAGE) if isinstance(error, UsageError) else 1
 
 
 def complaint(error: BaseException) -> str:
@@ -62,6 +63,6 @@ def _run(session: Session, backend: Backend | None) -> int:
         session.color = False
     verb = VERBS[found.verb or "help"]
     if found.on("help") and found.verb:
-        session.out(arguments.explanation(verb))
+        session.out(explanation(verb))
         return 0
     return verb.run(Call(session, found, backend))

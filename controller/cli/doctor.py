@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
+from controller.cli.verbs import Flag, Verb
 from controller.settings import DEFAULT_ROOT, DEFAULT_RUN_ROOT, Settings
 from drivers.host.findings import findings
 from drivers.host.interface import Finding, Host, Installed, Level

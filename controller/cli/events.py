@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator
 
-from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
 from controller.cli.clean import one_line
+from controller.cli.verbs import Flag, Verb
 from controller.interface import EngineEvent, EventLog
 from resources.errors import Cancelled
 

@@ -9,15 +9,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from controller.cli import frames
 from controller.cli.chunks import reader
-from controller.cli.main import with_packages
+from controller.cli.site_packages import with_packages
 from resources.errors import Cancelled, EngineError, InvalidArgument, NotFound, ResourceExhausted
-
-if TYPE_CHECKING:
-    from controller.cli.client import Conversation
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILES = 10_000
@@ -36,8 +33,9 @@ _REASONS = {
 
 
 class Files:
-    def __init__(self, conversation: "Conversation") -> None:
-        self._conversation = conversation
+    def __init__(self, send: Callable[[bytes, bytes], None], next_frame: Callable[[], tuple[bytes, bytes]]) -> None:
+        self._send = send
+        self._next_frame = next_frame
         self._source: Iterator[bytes] = iter(())
         self._arriving: Iterator[bytes] = iter(())
         self._answers: dict[str, Callable[..., None]] = {
@@ -70,10 +68,10 @@ class Files:
                 pass
 
     def _say(self, *fields: "str | bytes") -> None:
-        self._conversation.send(frames.ANSWER, frames.pack(*fields))
+        self._send(frames.ANSWER, frames.pack(*fields))
 
     def _fail(self, *fields: str) -> None:
-        self._conversation.send(frames.FAILED, frames.pack(*fields))
+        self._send(frames.FAILED, frames.pack(*fields))
 
     def _find(self, path: str) -> None:
         self._say(*find(path))
@@ -102,7 +100,7 @@ class Files:
         if chunk is None:
             self._say()
         else:
-            self._conversation.send(frames.DATA, chunk)
+            self._send(frames.DATA, chunk)
 
     def _variable(self, name: str) -> None:
         value = os.environ.get(name)
@@ -121,7 +119,7 @@ class Files:
         return self._arriving
 
     def _content(self) -> Iterator[bytes]:
-        while (got := self._conversation.next_frame())[0] == frames.DATA:
+        while (got := self._next_frame())[0] == frames.DATA:
             yield got[1]
         if got[0] != frames.END:
             raise frames.Broken("content was expected")

@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from controller.cli import views
-from controller.cli.arguments import Flag, Verb
+from controller import views
 from controller.cli.call import Call, selected
 from controller.cli.clean import clean, one_line
 from controller.cli.table import table
+from controller.cli.verbs import Flag, Verb
 from resources.errors import InvalidArgument
 from resources.kinds import API_VERSION, SUPPORTED, Kind
 from resources.meta import Key, Ref, Status

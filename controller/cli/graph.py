@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from controller.cli import reading
-from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
-from controller.graph import Edge, sort_key
-from controller.graph_formats import FORMATS
+from controller.cli.verbs import Flag, Verb
+from controller.graph.dependencies import Edge
+from controller.graph.formats import FORMATS
+from controller.graph.order import sort_key
 from controller.interface import Submission
 from resources.meta import Ref
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from controller.cli.arguments import MANY, Flag, Verb
 from controller.cli.call import Call
 from controller.cli.table import table
 from controller.cli.transfer import Transfer
-from controller.cli.views import age, human_size
-from controller.image_interface import Removed, StoredImage
+from controller.cli.verbs import MANY, Flag, Verb
+from controller.images.interface import Removed, StoredImage
+from controller.views import age, human_size
 from resources.errors import NotFound, Unavailable
 from resources.image_reference import DEFAULT_DOMAIN
 from resources.kinds import Kind

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from typing import cast
 
 from controller.cli import image
-from controller.cli.arguments import MANY, Flag, Verb
 from controller.cli.call import Call
 from controller.cli.transfer import Transfer
-from controller.image_interface import Form, Progress
+from controller.cli.verbs import MANY, Flag, Verb
+from controller.images.interface import Form, Progress
 from resources.errors import Cancelled, DataLoss, InvalidArgument
 
 _ARCHIVE = "the archive"

@@ -6,11 +6,11 @@ All but `kill` edit what is desired, and wait until the loop has made it so.
 import time
 from collections.abc import Callable
 
-from controller import lifecycle
 from controller.cli import showing, waiting
 from controller.cli.apply import WAIT
-from controller.cli.arguments import MANY, Flag, Verb
 from controller.cli.call import Call
+from controller.cli.verbs import MANY, Flag, Verb
+from controller.containers import lifecycle
 from resources.errors import NotFound
 
 MANAGER = "cli"

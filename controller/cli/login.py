@@ -2,10 +2,10 @@
 
 import json
 
-from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
 from controller.cli.clean import clean
 from controller.cli.image import unavailable
+from controller.cli.verbs import Flag, Verb
 from resources.errors import InvalidArgument, Unavailable
 from resources.image_reference import DEFAULT_DOMAIN
 

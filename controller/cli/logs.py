@@ -8,9 +8,9 @@ from datetime import datetime
 from queue import Empty, Full, Queue
 from typing import NamedTuple
 
-from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
 from controller.cli.clean import clean_bytes
+from controller.cli.verbs import Flag, Verb
 from resources.errors import Cancelled, InvalidArgument
 from resources.meta import Ref
 

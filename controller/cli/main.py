@@ -1,24 +1,25 @@
 """`lading`: the command a user starts. It finds the engine, hands it the arguments, and does what it asks for.
 
 Everything else (parsing, verbs, tables) is done in the engine, which has it loaded: this process imports `sys`,
-`_socket` and three small files of ours, and is there in 12 ms (a test watches the imports). What it is asked for beyond
+`_socket` and five small files of ours, and is there in 12 ms (a test watches the imports). What it is asked for beyond
 writing text (files, digests, the terminal) loads the module for it then.
 """
 
 import posix
 import sys
 from _signal import SIG_DFL, SIGINT, signal  # type: ignore[import-not-found]  # `signal` itself brings enums along
-from _socket import AF_UNIX, SOCK_STREAM, socket
 
 from controller.cli import words
+from controller.cli.connection import CONNECT_SECONDS, connect, peer
+from controller.cli.site_packages import with_packages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Sequence
 
 _ENGINES = 3
 """How many are tried that end before they take the command."""
-_CONNECT_SECONDS = 10
 _OWN_CODES = ("exec", "attach", "wait")
 """Verbs that end with the code of a process; 125 where there is none."""
 
@@ -67,39 +68,9 @@ def _engine(argv: "Sequence[str]", line: "words.Line") -> "socket | int":
     return starting.start(line) or 1
 
 
-def connect(run_root: str) -> "socket | None":
-    """None when no engine answers. Raises: OSError when there may be one that cannot be talked to, BlockingIOError when
-    it takes nobody in."""
-    from controller.cli.client import send_within
-
-    connection = socket(AF_UNIX, SOCK_STREAM)
-    try:
-        send_within(connection, _CONNECT_SECONDS)
-        connect_to(connection, run_root)
-    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-        connection.close()
-        return None
-    except OSError:
-        connection.close()
-        raise
-    return connection
-
-
-def connect_to(connection: socket, run_root: str) -> None:
-    if len(run_root) < 90:
-        connection.connect(f"{run_root}/command.sock")
-        return
-    # An address has room for 107 bytes; this way it is short wherever the run root is.
-    folder = posix.open(run_root, posix.O_PATH | posix.O_CLOEXEC)
-    try:
-        connection.connect(f"/proc/self/fd/{folder}/command.sock")
-    finally:
-        posix.close(folder)
-
-
-def _converse(connection: socket, argv: "Sequence[str]", line: "words.Line") -> "int | None":
+def _converse(connection: "socket", argv: "Sequence[str]", line: "words.Line") -> "int | None":
     """None when the engine ended before it began with the command."""
-    from controller.cli.client import Conversation, peer
+    from controller.cli.client import Conversation
 
     engine = peer(connection)
     code = Conversation(connection, engine=engine, lost=125 if line.verb in _OWN_CODES else 1).run(argv)
@@ -126,7 +97,7 @@ def _overrun(line: "words.Line") -> str:
             pid = int(file.read(32).split()[0])
     except (OSError, ValueError, IndexError):
         return f"the engine of {line.run_root} takes no command in: it is stopped, or has too many to do"
-    return unanswered(pid, process_state(pid), _CONNECT_SECONDS)
+    return unanswered(pid, process_state(pid), CONNECT_SECONDS)
 
 
 def _here(argv: "Sequence[str]", line: "words.Line") -> int:
@@ -135,14 +106,6 @@ def _here(argv: "Sequence[str]", line: "words.Line") -> int:
     from controller.cli import here
 
     return here.run(argv, line)
-
-
-def with_packages() -> None:
-    """From here on other people's packages can be imported; the start does without, and without what looks for them."""
-    if sys.flags.no_site:
-        import site
-
-        site.main()
 
 
 def _complain(message: str) -> int:

@@ -6,15 +6,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from controller import attachments
 from controller.cli import waiting
 from controller.cli.apply import WAIT
-from controller.cli.arguments import MANY, Flag, Verb
 from controller.cli.call import Call
 from controller.cli.host_links import HostLinks
 from controller.cli.lifecycle import MANAGER
 from controller.cli.table import table
-from controller.cli.views import addresses, as_json, endpoints, subnets
+from controller.cli.verbs import MANY, Flag, Verb
+from controller.containers import attachments
+from controller.views import addresses, as_json, endpoints, subnets
 from manifests.decode import in_words
 from resources.container_parts import NetworkAttachment
 from resources.errors import InvalidArgument

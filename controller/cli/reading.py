@@ -4,10 +4,10 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from controller.admission import Refused
-from controller.cli.arguments import Flag
+from controller.admission.admit import Refused
 from controller.cli.call import Call
 from controller.cli.clean import clean
+from controller.cli.verbs import Flag
 from controller.interface import Content, Session, Submission
 from manifests.interface import Loaded, Need, NeedKind, Options, Text
 from manifests.load import load

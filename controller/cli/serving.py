@@ -7,6 +7,7 @@ from pathlib import Path
 
 from controller import daemon, settings
 from controller.cli import dispatch, words
+from controller.cli.server import CommandServer
 from resources.errors import EngineError
 
 _SETTINGS = ("runtime", "workers", "resync-seconds", "log-format", "log-level")
@@ -27,6 +28,6 @@ def run(argv: Sequence[str]) -> int:
     os.umask(0o022)
     if given.on("background"):
         os.chdir("/")
-    code = daemon.serve(found)
+    code = daemon.serve(found, CommandServer)
     # Who started it in the background waits for the other one.
     return 1 if code == daemon.ANOTHER and not given.on("background") else code

@@ -8,8 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from controller.cli import main
-from controller.cli.client import SILENCE, peer, process_state, unanswered
+from controller.cli.client import SILENCE, process_state, unanswered
+from controller.cli.connection import connect, peer
 from controller.cli.words import Line
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _await(child: _Child, line: Line) -> "socket | None":
 
 def _connected(run_root: str) -> "socket | None":
     try:
-        return main.connect(run_root)
+        return connect(run_root)
     except BlockingIOError:  # it has more to do than it can take in, and will
         return None
 

@@ -1,7 +1,7 @@
 """exec, attach: processes in a container, and their streams."""
 
-from controller.cli.arguments import MANY, Flag, Verb
 from controller.cli.call import Call
+from controller.cli.verbs import MANY, Flag, Verb
 from controller.interface import Stream
 from resources.errors import Cancelled, EngineError, InvalidArgument
 

@@ -1,11 +1,10 @@
-"""help, version, shutdown, serve, schema, completion: the engine itself, and what helps to talk to it."""
+"""version, shutdown, serve, schema: the engine itself, and what it takes."""
 
 import json
 from collections.abc import Mapping
 
-from controller.cli import arguments, completion
-from controller.cli.arguments import Flag, Verb
 from controller.cli.call import Call
+from controller.cli.verbs import Flag, Verb
 from resources.errors import InvalidArgument
 from resources.version import VERSION
 
@@ -54,25 +53,7 @@ def schema(call: Call) -> int:
     return 0
 
 
-def help_(call: Call) -> int:
-    from controller.cli.catalogue import GROUPS, LATER
-    from controller.cli.catalogue import VERBS as every
-
-    asked = call.arguments.words
-    found = arguments.parse([*asked, "--help"], every, LATER).verb
-    call.session.out(arguments.explanation(every[found]) if found else arguments.overview(GROUPS))
-    return 0
-
-
-def complete(call: Call) -> int:
-    from controller.cli.catalogue import VERBS as every
-
-    call.session.out(completion.script(call.arguments.words[0], every))
-    return 0
-
-
 VERBS = (
-    Verb("help", "[COMMAND …]", "explain a command, or name them all", help_, (), (0, 2)),
     Verb(
         "version",
         "",
@@ -97,5 +78,4 @@ VERBS = (
         text="Flags win over LADING_… in the environment, which wins over settings.yaml in the root.",
     ),
     Verb("schema", "[KIND]", "the JSON Schema of manifests, for editors", schema, (), (0, 1)),
-    Verb("completion", "bash|zsh|fish", "a script that completes commands in a shell", complete, (), (1, 1)),
 )

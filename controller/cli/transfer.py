@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from controller.cli.call import Call
 from controller.cli.clean import one_line
-from controller.cli.views import human_size
+from controller.views import human_size
 from resources.errors import Cancelled
 
 QUIET_SECONDS = 5.0

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic.alias_generators import to_camel
 
-from controller.cli.arguments import MANY, Flag, Verb
 from controller.cli.call import Call
 from controller.cli.table import table
-from controller.cli.views import human_size
+from controller.cli.verbs import MANY, Flag, Verb
+from controller.views import human_size
 from resources.errors import EngineError
 from resources.kinds import Kind
 from resources.meta import Ref

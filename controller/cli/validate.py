@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from controller.admission import Refused
+from controller.admission.admit import Refused
+from controller.admission.consistency import cycles
+from controller.admission.host import Host
+from controller.admission.networks import network_problems
 from controller.cli import reading
-from controller.cli.arguments import Verb
 from controller.cli.call import Call
-from controller.consistency import cycles
-from controller.host import Host
-from controller.network_rules import network_problems
+from controller.cli.verbs import Verb
 from controller.store.snapshot import Snapshot
 from manifests.interface import Loaded, NeedKind
 from manifests.load import dangling

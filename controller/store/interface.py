@@ -2,14 +2,17 @@
 
 Keys are strings with "/" between parts, values are bytes. Every successful transaction that writes makes one new
 revision, counted from 1 over the whole store. What an object is, its name index and its allocations are built on this by
-controller.store.objects: the store knows none of it.
+controller.store.objects, and read as Objects: the store knows none of it.
 
 Durable: when `txn` returns, what it wrote survives a power cut. One writer process, any number of threads.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from resources.meta import Key, Ref, Status
+from resources.object import Object
 
 MAX_OPERATIONS = 100
 
@@ -82,3 +85,18 @@ class Store(Protocol):
         """Forget the change log before that revision."""
 
     def close(self) -> None: ...
+
+
+class Objects(Protocol):
+    """Objects in the store, decoded; safe from any thread. `controller.store.objects` makes it of a Store."""
+
+    def get(self, key: Key) -> Object | None: ...
+
+    def find(self, ref: Ref) -> Object | None: ...
+
+    def list(self, kind: Any = None, namespace: str | None = None) -> Sequence[Object]:
+        """By kind, namespace and name."""
+
+    def status(self, key: Key) -> Status | None: ...
+
+    def revision(self) -> int: ...

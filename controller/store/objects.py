@@ -8,9 +8,7 @@ that nobody else's write is ever overlooked: what is known is then read again.
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from controller import revisions
-from controller.revisions import ApplyRecord
-from controller.store import staging
+from controller.store import revisions, staging
 from controller.store.interface import Compacted, Compare, Delete, Put, Store
 from controller.store.layout import (
     CHANGED,
@@ -28,6 +26,7 @@ from controller.store.layout import (
     parts,
     status_key,
 )
+from controller.store.revisions import ApplyRecord
 from controller.store.snapshot import Snapshot
 from controller.store.statuses import Statuses
 from resources.errors import Conflict, NotFound

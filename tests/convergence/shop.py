@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.interface import ApplyOptions
-from controller.seal import HostKey
+from controller.store.seal import HostKey
 from drivers.images.interface import ImageConfig
 from resources.kinds import Kind
 from resources.meta import Ref

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controller.interface import ApplyOptions
 from controller.plan import Change, Plan, Verb
-from controller.seal import HostKey
+from controller.store.seal import HostKey
 from drivers.runtime.interface import TaskState
 from reconcilers.container.model import UNKNOWN
 from reconcilers.interface import ChangeKind, FieldChange

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from controller.admission import Refused
+from controller.admission.admit import Refused
 from controller.interface import Applied, ApplyOptions
 from controller.jobs import ThreadJobs
-from controller.seal import HostKey
+from controller.store.seal import HostKey
 from resources.errors import Conflict
 from resources.meta import Key
 from tests.convergence.generated import EDITS, Edit, edited, manifests

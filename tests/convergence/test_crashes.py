@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.seal import HostKey
+from controller.store.seal import HostKey
 from resources.meta import Ref
 from tests.convergence.mortal import Death, MortalStore
 from tests.convergence.world import Files, World

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from controller.seal import HostKey
+from controller.store.seal import HostKey
 from resources.meta import Key, Status
 from tests.convergence.test_swaps import FILES, ONE, OWNED, TWO, addresses, manifests
 from tests.convergence.test_wakeups import ShuffledQueue

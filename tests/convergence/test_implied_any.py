@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from controller.seal import HostKey
+from controller.store.seal import HostKey
 from resources.errors import FailedPrecondition, NotFound
 from resources.kinds import Kind
 from tests.convergence.mortal import WRITES, Death, MortalStore

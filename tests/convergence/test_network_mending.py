@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.seal import HostKey
+from controller.store.seal import HostKey
 from drivers.network.interface import Fault
 from resources.kinds import Kind
 from tests.convergence.test_swaps import FILES, ONE, OWNED, manifests

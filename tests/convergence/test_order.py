@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.seal import HostKey
+from controller.store.seal import HostKey
 from resources.errors import FailedPrecondition
 from resources.kinds import Kind
 from resources.meta import Ref

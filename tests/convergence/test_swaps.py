@@ -12,8 +12,8 @@ import yaml
 
 from controller.interface import ApplyOptions
 from controller.plan import Verb
-from controller.seal import HostKey
 from controller.store.allocations import Allocations
+from controller.store.seal import HostKey
 from drivers.network.interface import EndpointConfig
 from reconcilers.interface import ChangeKind
 from resources.kinds import Kind

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.seal import HostKey
+from controller.store.seal import HostKey
 from controller.workqueue import WorkQueue
 from resources.meta import Key
 from tests.convergence.test_crashes import SCENARIOS, Scenario

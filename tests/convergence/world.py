@@ -13,20 +13,20 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+from controller.admission.host import Host
 from controller.backend import EngineBackend
 from controller.engine import Engine
-from controller.host import Host
 from controller.interface import Applied, ApplyOptions, Content, Submission
 from controller.jobs import job_key
 from controller.plan import Plan
 from controller.retained import RetainedVolumes
-from controller.seal import HostKey
 from controller.settings import Settings
 from controller.store.allocations import Allocations
 from controller.store.layout import ALLOCATIONS
 from controller.store.memory import MemoryStore
 from controller.store.objects import ObjectStore
-from controller.uploads import UploadFolder
+from controller.store.seal import HostKey
+from controller.store.uploads import UploadFolder
 from controller.wiring import Wiring
 from controller.workqueue import WorkQueue
 from drivers.fakes import FakeDrivers, FakeMachine

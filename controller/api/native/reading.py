@@ -8,8 +8,8 @@ from aiohttp import web
 from controller.api.native import shapes
 from controller.api.native.calls import Calls
 from controller.api.native.requests import flag, number
-from controller.cli.views import as_json
-from controller.interface import Objects
+from controller.store.interface import Objects
+from controller.views import as_json
 from resources.errors import NotFound
 from resources.kinds import Kind
 from resources.meta import Key, Ref

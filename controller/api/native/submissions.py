@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controller.admission import Refused
+from controller.admission.admit import Refused
 from controller.interface import ApplyOptions, Content, Submission
 from manifests.interface import Located, NeedKind, Options, Text
 from manifests.load import load

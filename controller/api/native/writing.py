@@ -5,12 +5,12 @@ from typing import Any
 
 from aiohttp import web
 
-from controller import lifecycle
 from controller.api.native import shapes, submissions
 from controller.api.native.calls import Calls
 from controller.api.native.requests import flag, read_json, text
-from controller.cli.views import as_json
+from controller.containers import lifecycle
 from controller.plan import to_json
+from controller.views import as_json
 from resources.errors import FailedPrecondition, InvalidArgument, NotFound
 from resources.kinds import API_VERSION
 from resources.meta import Ref

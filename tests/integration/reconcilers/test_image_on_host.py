@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from controller.seal import HostKey
+from controller.store.seal import HostKey
 from drivers.images.store import ImageDriver
 from drivers.kernel.mount import mount, unmount
 from drivers.snapshots.overlay import OverlaySnapshotter

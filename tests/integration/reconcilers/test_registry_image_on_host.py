@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controller.seal import HostKey
+from controller.store.seal import HostKey
 from drivers.images.interface import Descriptor
 from drivers.images.registry.client import RegistryClient
 from drivers.images.store import ImageDriver

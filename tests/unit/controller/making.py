@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from controller.admission import Admission, admit
+from controller.admission.admit import Admission, admit
 from controller.interface import ApplyOptions, Content, Submission
 from controller.store.snapshot import Snapshot
 from manifests.interface import Located, Need, NeedKind

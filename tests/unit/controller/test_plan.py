@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.admission import Admission
+from controller.admission.admit import Admission
+from controller.cli.plan_text import plan_text, summary
 from controller.interface import ApplyOptions, Submission
-from controller.orphans import orphans
 from controller.plan import Change, Plan, Verb, fold, to_json
-from controller.render import plan_text, summary
+from controller.sources.orphans import orphans
 from controller.store.snapshot import Snapshot
 from manifests.interface import Text
 from manifests.load import load

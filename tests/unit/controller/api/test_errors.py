@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.admission import Refused
+from controller.admission.admit import Refused
 from controller.api.errors import STATUS, answer
 from controller.store.interface import Compacted
 from manifests.problems import Position, Problem

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from controller.cli import dispatch
-from controller.cli.arguments import MANY, Verb
 from controller.cli.call import Call
 from controller.cli.server import CommandServer
+from controller.cli.verbs import MANY, Verb
 from tests.unit.controller.cli.fakes import FakeBackend
 
 

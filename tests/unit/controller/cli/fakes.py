@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.cli import dispatch
-from controller.image_operations import StoredImageOperations
+from controller.images.operations import StoredImageOperations
 from controller.interface import Applied, ApplyOptions, Content, EngineEvent, Stream, Submission
 from controller.plan import Change, Plan
 from controller.plan import Verb as PlanVerb

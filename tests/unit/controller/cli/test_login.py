@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.cli.call import Call
-from controller.logins import RegistryLogins
+from controller.images.logins import RegistryLogins
 from drivers.images.interface import Credentials
 from resources.errors import InvalidArgument, PermissionDenied
 from tests.unit.controller.cli.clients import Terminal, command, terminal, until

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from controller import revisions
-from controller.revisions import ApplyRecord
-from controller.store import layout
+from controller.store import layout, revisions
 from controller.store.memory import MemoryStore
 from controller.store.objects import ObjectStore
+from controller.store.revisions import ApplyRecord
 from controller.store.sqlite import SqliteStore
 from resources.errors import Conflict, NotFound
 from resources.kinds import Kind
