@@ -35,7 +35,7 @@ _DOOR_SECONDS = 5.0
 
 
 class CommandSocket(Protocol):
-    """Where commands come in (controller.cli.server)."""
+    """Where commands come in (controller.cli.server.listener)."""
 
     def start(self) -> None: ...
 

@@ -10,17 +10,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from controller.cli import dispatch, server
-from controller.cli.arguments import UsageError
-from controller.cli.client import Conversation
-from controller.cli.digests import KnownDigests
+from controller.cli.client.conversation import Conversation
+from controller.cli.commandline.arguments import UsageError
+from controller.cli.server import dispatch, listener
+from controller.cli.server.digests import KnownDigests
 from controller.cli.words import Line
 from controller.interface import Backend
 
 
 def run(argv: Sequence[str], line: Line) -> int:
     if line.verb == "serve" and not {"-h", "--help"} & set(argv):
-        from controller.cli import serving
+        from controller.cli.server import serving
 
         return serving.run(argv)
     ours, theirs = socket.socketpair()
@@ -42,17 +42,17 @@ def needs_engine(argv: Sequence[str]) -> bool:
 
 
 def _command(connection: socket.socket, line: Line) -> None:
-    from controller.cli import frames
+    from controller.cli.wire import frames
     from resources.errors import Cancelled, EngineError
 
     with connection:
         try:
-            session = server.open_session(connection, KnownDigests(), os.geteuid())
+            session = listener.open_session(connection, KnownDigests(), os.geteuid())
         except (OSError, frames.Broken, Cancelled):
             return
         try:
             with _backend(line, session.argv) as backend:
-                server.run(session, backend)
+                listener.run(session, backend)
         except (OSError, Cancelled):
             return
         except EngineError as error:

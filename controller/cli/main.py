@@ -1,7 +1,7 @@
 """`lading`: the command a user starts. It finds the engine, hands it the arguments, and does what it asks for.
 
 Everything else (parsing, verbs, tables) is done in the engine, which has it loaded: this process imports `sys`,
-`_socket` and five small files of ours, and is there in 12 ms (a test watches the imports). What it is asked for beyond
+`_socket` and four small files of ours, and is there in 12 ms (a test watches the imports). What it is asked for beyond
 writing text (files, digests, the terminal) loads the module for it then.
 """
 
@@ -10,8 +10,7 @@ import sys
 from _signal import SIG_DFL, SIGINT, signal  # type: ignore[import-not-found]  # `signal` itself brings enums along
 
 from controller.cli import words
-from controller.cli.connection import CONNECT_SECONDS, connect, peer
-from controller.cli.site_packages import with_packages
+from controller.cli.client.connection import CONNECT_SECONDS, connect, peer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,19 +62,19 @@ def _engine(argv: "Sequence[str]", line: "words.Line") -> "socket | int":
         return 0
     if b"LADING_NO_START" in posix.environ:
         return _complain("no engine runs, and LADING_NO_START says to start none")
-    from controller.cli import starting
+    from controller.cli.client import starting
 
     return starting.start(line) or 1
 
 
 def _converse(connection: "socket", argv: "Sequence[str]", line: "words.Line") -> "int | None":
     """None when the engine ended before it began with the command."""
-    from controller.cli.client import Conversation
+    from controller.cli.client.conversation import Conversation
 
     engine = peer(connection)
     code = Conversation(connection, engine=engine, lost=125 if line.verb in _OWN_CODES else 1).run(argv)
     if line.verb == "shutdown" and code == 0:
-        from controller.cli import starting
+        from controller.cli.client import starting
 
         return starting.await_end(engine)
     return code
@@ -83,14 +82,14 @@ def _converse(connection: "socket", argv: "Sequence[str]", line: "words.Line") -
 
 def _needs_none(argv: "Sequence[str]") -> bool:
     """No engine is started for what is no command, or asks for help."""
-    with_packages()
+    _take_packages()
     from controller.cli import here
 
     return not here.needs_engine(argv)
 
 
 def _overrun(line: "words.Line") -> str:
-    from controller.cli.client import process_state, unanswered
+    from controller.cli.client.conversation import process_state, unanswered
 
     try:
         with open(f"{line.root}/engine.lock", "rb") as file:
@@ -102,10 +101,16 @@ def _overrun(line: "words.Line") -> str:
 
 def _here(argv: "Sequence[str]", line: "words.Line") -> int:
     """Run the command in this process: it needs no engine, or becomes one."""
-    with_packages()
+    _take_packages()
     from controller.cli import here
 
     return here.run(argv, line)
+
+
+def _take_packages() -> None:
+    from controller.cli.client.site_packages import with_packages
+
+    with_packages()
 
 
 def _complain(message: str) -> int:

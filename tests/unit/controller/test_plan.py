@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.admission.admit import Admission
-from controller.cli.plan_text import plan_text, summary
+from controller.cli.text.plan_text import plan_text, summary
 from controller.interface import ApplyOptions, Submission
 from controller.plan import Change, Plan, Verb, fold, to_json
 from controller.sources.orphans import orphans

@@ -7,7 +7,7 @@ import pytest
 
 from controller.api.native.app import PREFIX, make
 from controller.api.native.calls import Calls
-from controller.cli.catalogue import LATER, VERBS
+from controller.cli.verbs.catalogue import LATER, VERBS
 from manifests.interface import Text
 from manifests.load import load
 from tests.engines import CHECKOUT

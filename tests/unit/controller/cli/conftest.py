@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from controller.cli import dispatch
-from controller.cli.call import Call
-from controller.cli.server import CommandServer
-from controller.cli.verbs import MANY, Verb
+from controller.cli.commandline.call import Call
+from controller.cli.commandline.declarations import MANY, Verb
+from controller.cli.server import dispatch
+from controller.cli.server.listener import CommandServer
 from tests.unit.controller.cli.fakes import FakeBackend
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from controller.cli import dispatch
+from controller.cli.server import dispatch
 from controller.images.operations import StoredImageOperations
 from controller.interface import Applied, ApplyOptions, Content, EngineEvent, Stream, Submission
 from controller.plan import Change, Plan

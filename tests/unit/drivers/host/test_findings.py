@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.cli.doctor import diagnose
+from controller.cli.verbs.doctor import diagnose
 from drivers.host.fake import FakeHost, good_facts
 from drivers.host.findings import findings, kernel_version
 from drivers.host.interface import CgroupFacts, Facts, Finding, Level, RuntimeFacts, SpaceFacts, Tool
