@@ -5,6 +5,7 @@ the process: a job that died with an engine was never begun, for all the next on
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,50 @@ class _Job:
     """Progress may come from several threads."""
 
 
+class _Pool:
+    """What is submitted runs in order, but a lane never takes more than a third: a slow registry leaves room for others."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"{name}-job")
+        self._size = size
+        self._lock = threading.Lock()
+        self._queue: list[tuple[str, Callable[[], None]]] = []
+        self._busy: Counter[str] = Counter()
+        """By lane."""
+
+    def submit(self, lane: str, work: Callable[[], None]) -> None:
+        with self._lock:
+            self._queue.append((lane, work))
+            self._fill()
+
+    def close(self) -> None:
+        with self._lock:
+            self._queue.clear()
+            self._size = 0
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _fill(self) -> None:
+        while self._busy.total() < self._size:
+            place = next((place for place, (lane, _) in enumerate(self._queue) if self._has_room(lane)), None)
+            if place is None:
+                break
+            lane, work = self._queue.pop(place)
+            self._busy[lane] += 1
+            self._threads.submit(self._run, lane, work)
+
+    def _has_room(self, lane: str) -> bool:
+        return not lane or self._busy[lane] < -(-self._size // 3)
+
+    def _run(self, lane: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        finally:
+            with self._lock:
+                self._busy[lane] -= 1
+                self._busy += Counter()  # drops lanes that nobody is in
+                self._fill()
+
+
 class ThreadJobs:
     """`pools` says how many may run at once in each; what is more waits in order."""
 
@@ -32,15 +77,15 @@ class ThreadJobs:
         self._on_end = on_end
         self._lock = threading.Lock()
         self._jobs: dict[str, _Job] = {}
-        self._pools = {name: ThreadPoolExecutor(size, thread_name_prefix=f"{name}-job") for name, size in pools.items()}
+        self._pools = {name: _Pool(name, size) for name, size in pools.items()}
 
-    def start(self, job_id: str, pool: str, work: Callable[[JobProgress], None]) -> None:
+    def start(self, job_id: str, pool: str, work: Callable[[JobProgress], None], lane: str = "") -> None:
         with self._lock:
             known = self._jobs.get(job_id)
             if known and known.state.running:
                 return
             job = self._jobs[job_id] = _Job(JobState(running=True), threading.Event())
-        self._pools[pool].submit(self._run, job_id, job, work)
+        self._pools[pool].submit(lane, lambda: self._run(job_id, job, work))
 
     def state(self, job_id: str) -> JobState | None:
         with self._lock:
@@ -74,7 +119,7 @@ class ThreadJobs:
         for job in jobs:
             job.cancelled.set()
         for pool in self._pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.close()
 
     def _run(self, job_id: str, job: _Job, work: Callable[[JobProgress], None]) -> None:
         def progress(what: str, done: int, total: int) -> None:

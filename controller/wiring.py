@@ -1,5 +1,6 @@
 """Puts one engine together: with controller.driver_set, the only code that names concrete drivers and stores."""
 
+import errno
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from controller.store.sqlite import SqliteStore
 from controller.store.uploads import UploadFolder
 from drivers.kernel.run_root import RunRoot
 from drivers.logs.file import FileLogs
+from drivers.network.names.interface import Watched
 from drivers.network.sandbox.namespaces import NetnsSandboxes
 from drivers.network.sandbox.prober import SandboxProber
 from drivers.runtime.oci import OciRuntime
@@ -41,12 +43,12 @@ from reconcilers.interface import Reconciler
 from reconcilers.network.reconciler import NetworkReconciler
 from reconcilers.secret.reconciler import secret_reconciler
 from reconcilers.volume.reconciler import VolumeReconciler
-from resources.errors import EngineError
+from resources.errors import EngineError, Unavailable
 from resources.kinds import Kind
 from resources.meta import Key, Ref
 from resources.object import Object
 
-_POOLS = {"images": 2, "pulls": 4, "io": 2, "probes": 16}
+_POOLS = {"images": 2, "pulls": 12, "io": 2, "probes": 16}
 _KEPT_MARK = "orphans-kept"
 
 
@@ -65,6 +67,7 @@ class Wiring:
     logs: FileLogs
     jobs: ThreadJobs
     uploads: UploadFolder
+    resolver: Watched
     cleanups: tuple[Callable[[], object], ...]
     endings: tuple[Callable[[], object], ...]
     """When the last container is gone too."""
@@ -120,10 +123,19 @@ def wire(settings: Settings, stopping: threading.Event) -> Wiring:
     memory.open()
     try:
         return _wired(settings, stopping, memory)
-    except BaseException:
+    except BaseException as error:
         if memory.fresh:
             memory.release()
+        if isinstance(error, OSError):
+            raise _unusable(error) from error
         raise
+
+
+def _unusable(error: OSError) -> EngineError:
+    """A file, say, where the engine has a folder."""
+    hint = "move away what lies there" if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR) else ""
+    where = f"{error.filename}: " if error.filename else ""
+    return Unavailable(f"the engine cannot use {where}{error.strerror or error}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +155,14 @@ class _Records:
         item = self.objects.get(wanted)
         return None if item is None else item.ref
 
-    def called(self, uid: str) -> str:
+    def called(self, uid: str, asker: str) -> str:
+        """How an object is named in what is said of another one."""
+        found, other = self._on_networks(uid), self._on_networks(asker)
+        return uid[:12] if found is None else found.seen_from(other.namespace if other else found.namespace)
+
+    def _on_networks(self, uid: str) -> Ref | None:
         found = (self.name_of(Key(kind=kind, uid=uid)) for kind in (Kind.CONTAINER, Kind.NETWORK))
-        return next((str(ref) for ref in found if ref is not None), uid[:12])
+        return next((ref for ref in found if ref is not None), None)
 
 
 def _records(root: Path) -> _Records:
@@ -287,6 +304,7 @@ def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wi
         logs=drivers.logs,
         jobs=records.jobs,
         uploads=records.uploads,
+        resolver=net.resolver,
         cleanups=(
             lambda: runtime.cleanup([task.id for task in runtime.list()]),  # what has no record left, and killed trials
             lambda: seeds.cleanup([]),
@@ -316,7 +334,7 @@ def _each(calls: Sequence[Callable[[], object]]) -> None:
     for call in calls:
         try:
             call()
-        except (EngineError, OSError) as error:
+        except (EngineError, OSError, ExceptionGroup) as error:
             structlog.get_logger().warning("something stays", why=str(error))
 
 

@@ -117,9 +117,10 @@ class Events(Protocol):
 class Jobs(Protocol):
     """Long work (import, unpack, populate) in bounded pools; `act` starts it, `observe` reads it."""
 
-    def start(self, job_id: str, pool: str, work: Callable[["JobProgress"], None]) -> None:
+    def start(self, job_id: str, pool: str, work: Callable[["JobProgress"], None], lane: str = "") -> None:
         """Queue the work once: running or queued already is fine; a failed one of the same ID is begun again.
 
+        Jobs of one lane (what they wait for: a registry) never take more than a third of the pool.
         On the end of a job its key, the part of `job_id` before "/" (`image:<uid>`), is woken.
         """
 

@@ -59,7 +59,7 @@ class ImageActs:
         match action:
             case StartPull(uid=uid, attempt=number):
                 run = attempted(action.work, number, self._now, self.pulls.job(action, self.pulls.begin(action)))
-                self._jobs.start(import_job(uid), PULLS, run)
+                self._jobs.start(import_job(uid), PULLS, run, lane=action.wanted.reference.partition("/")[0])
             case FinishPull():
                 self.pulls.told(action)
             case UseLocal():

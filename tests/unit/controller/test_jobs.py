@@ -135,3 +135,37 @@ def test_a_running_job_is_cancelled_at_its_next_word_and_forgotten(jobs: ThreadJ
     assert ended == ["cancelled"]
     assert jobs.state(JOB) is None
     assert jobs.running() == 0
+
+
+def test_a_lane_leaves_room_for_others(ends: Ends) -> None:
+    """Of six at once two may be of one lane; what is of no lane may take all that is left."""
+    jobs = ThreadJobs({"pulls": 6}, ends)
+    release, begun = threading.Event(), threading.Semaphore(0)
+    started: list[str] = []
+
+    def start(number: int, lane: str) -> None:
+        def work(progress: JobProgress) -> None:
+            started.append(lane)
+            begun.release()
+            assert release.wait(5)
+
+        jobs.start(f"image:{number:032x}/import", "pulls", work, lane)
+
+    for number in range(4):
+        start(number, "slow")
+    for number in range(4, 7):
+        start(number, f"other{number}")
+    for _ in range(5):
+        assert begun.acquire(timeout=5)
+    assert not begun.acquire(timeout=0.1)
+    assert sorted(started) == ["other4", "other5", "other6", "slow", "slow"]
+    start(7, "")
+    start(8, "")
+    assert begun.acquire(timeout=5)
+    assert not begun.acquire(timeout=0.1)
+    release.set()
+    for _ in range(9):
+        ends.wait()
+    assert sorted(started[6:]) == ["", "slow", "slow"]
+    assert jobs.running() == 0
+    jobs.close()

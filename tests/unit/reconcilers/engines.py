@@ -42,7 +42,7 @@ class ManualJobs:
         self.started: list[str] = []
         self._work: dict[str, Callable[[JobProgress], None]] = {}
 
-    def start(self, job_id: str, pool: str, work: Callable[[JobProgress], None]) -> None:
+    def start(self, job_id: str, pool: str, work: Callable[[JobProgress], None], lane: str = "") -> None:
         if job_id in self._work:
             return
         self.started.append(job_id)
