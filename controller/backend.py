@@ -307,7 +307,8 @@ class EngineBackend:
         item = self.objects.find(ref)
         if item is None:
             raise NotFound(
-                f"there is no {ref} in namespace {ref.namespace}", hint=f"see `lading get {ref.kind.lower()} -A`"
+                f"there is no {ref} in namespace {ref.namespace}",
+                hint=f"`lading get {ref.kind.lower()}` lists those there are",
             )
         return item
 

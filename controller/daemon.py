@@ -20,7 +20,7 @@ import structlog
 from controller.backend import EngineBackend
 from controller.engine_lock import EngineLock, Held
 from controller.settings import Settings
-from controller.sources import log_growth, resync, store_changes, task_exits
+from controller.sources import log_growth, resolver_endings, resync, store_changes, task_exits
 from controller.wiring import Wiring, wire
 from resources.errors import EngineError, Unavailable
 from resources.version import VERSION
@@ -71,6 +71,10 @@ class Daemon:
         self._source(
             "log-growth",
             lambda: log_growth.run(self._free_space, wiring.logs.larger_than, engine.queue.add, self.stopping),
+        )
+        self._source(
+            "resolver-endings",
+            lambda: resolver_endings.run(wiring.resolver.endings(), engine.wake_all, self.stopping),
         )
         self._source("resync", lambda: resync.run(self._resync, self.settings.resync_seconds, self.stopping))
         self._source("sweep", lambda: wiring.sweep())
@@ -127,15 +131,16 @@ def serve(settings: Settings, commands: Callable[[Path, EngineBackend], CommandS
     log = structlog.get_logger()
     try:
         daemon = Daemon(settings)
-    except EngineError as error:
-        print(f"lading: {error}", file=sys.stderr)  # noqa: T201
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: daemon.stopping.set())
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        daemon.start()
+        server = commands(settings.run_root, daemon.backend)
+        server.start()
+    except Exception as error:
+        print(f"lading: {_why(error)}", file=sys.stderr)  # noqa: T201
+        log.debug("the engine does not start", exc_info=error)
         return ANOTHER if isinstance(error, Held) else 1
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: daemon.stopping.set())
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    daemon.start()
-    server = commands(settings.run_root, daemon.backend)
-    server.start()
     log.info("serving", version=VERSION, pid=os.getpid(), root=str(settings.root), run_root=str(settings.run_root))
     # HTTP takes a third of a second to import, and no command waits for it.
     from controller.api.server import ApiServer
@@ -156,6 +161,12 @@ def serve(settings: Settings, commands: Callable[[Path, EngineBackend], CommandS
     server.stop()
     daemon.stop()
     return 0
+
+
+def _why(error: Exception) -> str:
+    """In one line, whatever it was."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, EngineError) else f"the engine cannot start: {said or 'for no reason it knows of'}"
 
 
 def _start(api: "ApiServer") -> None:

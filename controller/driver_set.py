@@ -1,7 +1,7 @@
 """The drivers of one engine: with controller.wiring, the only code that names concrete ones."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.admission.host import Neighbours
@@ -36,6 +36,9 @@ from drivers.volumes.interface import VolumeDriver
 from drivers.volumes.local import LocalVolumes
 from drivers.volumes.tmpfs import TmpfsVolumes
 
+Called = Callable[[str, str], str]
+Subnets = Callable[[], Mapping[str, Sequence[str]]]
+
 
 @dataclass(frozen=True, slots=True)
 class Networking:
@@ -48,7 +51,7 @@ class Networking:
     surroundings: Surroundings
 
 
-def _networking(settings: Settings, store: SqliteStore, called: Callable[[str], str]) -> Networking:
+def _networking(settings: Settings, store: SqliteStore, called: Called, subnets: Subnets) -> Networking:
     instance, run_root = settings.instance, settings.run_root
     resolver = ResolverClient(run_root, instance)
     firewall = NftFirewall(instance, link_prefix(instance), keeper=resolver)
@@ -59,6 +62,7 @@ def _networking(settings: Settings, store: SqliteStore, called: Callable[[str], 
         link=lambda network_id: bridge_name(instance, network_id),
         address_pools=[AddressPool(one.pool, one.size) for one in settings.address_pools],
         describe=called,
+        desired=subnets,
     )
     listeners = HostListeners(resolver.pid)
     host_ports = StoredHostPorts(allocations, listeners, describe=called)
@@ -104,8 +108,9 @@ class DriverSet:
     logs: FileLogs
 
 
-def driver_set(settings: Settings, store: SqliteStore, called: Callable[[str], str]) -> DriverSet:
-    """`called`: how an object is named to users, by its uid."""
+def driver_set(settings: Settings, store: SqliteStore, called: Called, subnets: Subnets) -> DriverSet:
+    """`called`: how an object is named to users, by its uid, in what is said of the object of a second one; `subnets` that
+    networks ask for."""
     root, run_root = settings.root, settings.run_root
     snapshotter = OverlaySnapshotter(root / "snapshots")
     credentials = DockerCredentials([settings.credentials_file, DOCKER_CREDENTIALS], environment=os.environ)
@@ -118,7 +123,7 @@ def driver_set(settings: Settings, store: SqliteStore, called: Callable[[str], s
         credentials=credentials,
         registries=registries,
         images=ImageDriver(root / "images", snapshotter, registries=registries),
-        net=_networking(settings, store, called),
+        net=_networking(settings, store, called, subnets),
         volumes={"local": LocalVolumes(root, run_root), "tmpfs": TmpfsVolumes(root, run_root)},
         anonymous=LocalVolumes(root / "anonymous", run_root / "anonymous"),
         copy_up=DescriptorCopyUp(),

@@ -24,7 +24,7 @@ from controller.reports.failures import Failures, expected, retryable
 from controller.store.objects import ObjectStore
 from controller.workqueue import WorkQueue
 from reconcilers.interface import ChangeKind, Context, Diff, Events, Reconciler
-from resources.errors import Conflict, NotFound
+from resources.errors import Conflict, NotFound, engine_error
 from resources.kinds import Kind
 from resources.meta import Key, Ref, Status
 from resources.object import Object
@@ -168,7 +168,7 @@ class Engine:
         try:
             self._reconcile(key)
         except Exception as error:  # a worker outlives whatever one object does to it
-            self._failed(key, error)
+            self._failed(key, engine_error(error))
         finally:
             self.queue.done(key)
         return True
@@ -249,7 +249,7 @@ class Engine:
             try:
                 reconciler.act(action)
             except Exception as error:
-                return error
+                return engine_error(error)
             took = (self._now() - begun).total_seconds()
             if took > self.slowest_act[1]:
                 self.slowest_act = (type(action).__name__, took)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from reconcilers.interface import JobProgress, JobState
-from resources.errors import Cancelled
+from resources.errors import Cancelled, engine_error
 from resources.kinds import Kind
 from resources.meta import Key
 
@@ -134,7 +134,7 @@ class ThreadJobs:
                 raise Cancelled("the work was cancelled before it began")
             work(progress)
         except Exception as failure:  # whatever a job dies of is its state, for its reconciler to judge
-            error = failure
+            error = engine_error(failure)
         with job.lock:
             job.state = replace(job.state, running=False, error=error)
         self._on_end(job_key(job_id))

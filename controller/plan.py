@@ -42,6 +42,8 @@ class Change:
     position: str = ""
     """Of its manifest: `file:line:column`."""
     note: str = ""
+    asks: str = ""
+    """The name that an apply asks a registry about though nothing changes here: what comes of it nobody knows before."""
 
     @property
     def empty(self) -> bool:
@@ -153,7 +155,16 @@ def _change(item: Object, before: Object | None, verb: Verb, diff: Diff[Any], po
         waiting=diff.waiting,
         position=position,
         note=note,
+        asks=asked_by_apply(item) if verb is Verb.NONE else "",
     )
+
+
+def asked_by_apply(item: Object) -> str:
+    """The reference of an Image that each apply which names it has looked up anew; "" for all others."""
+    if item.kind is not Kind.IMAGE or item.metadata.implied or item.effective.pull != "always":
+        return ""
+    reference = item.effective.source.registry or ""
+    return "" if "@" in reference else reference
 
 
 def _unreported(before: Object, item: Object, reported: Iterable[FieldChange]) -> Iterator[FieldChange]:
@@ -231,6 +242,7 @@ def _encode(change: Change) -> dict[str, Any]:
         "waiting": change.waiting,
         "position": change.position,
         "note": change.note,
+        "asks": change.asks,
     }
 
 
@@ -248,4 +260,5 @@ def _decode(data: Any) -> Change:
         waiting=data["waiting"],
         position=data["position"],
         note=data["note"],
+        asks=data["asks"],
     )

@@ -2,7 +2,7 @@
 
 import errno
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from controller.admission.networks import asked_subnets
 from controller.backend import EngineBackend
 from controller.containers.operations import ContainerOperations
 from controller.driver_set import DriverSet, driver_set
@@ -160,6 +161,10 @@ class _Records:
         found, other = self._on_networks(uid), self._on_networks(asker)
         return uid[:12] if found is None else found.seen_from(other.namespace if other else found.namespace)
 
+    def subnets(self) -> Mapping[str, Sequence[str]]:
+        """That networks ask for."""
+        return asked_subnets(self.objects.list(Kind.NETWORK))
+
     def _on_networks(self, uid: str) -> Ref | None:
         found = (self.name_of(Key(kind=kind, uid=uid)) for kind in (Kind.CONTAINER, Kind.NETWORK))
         return next((ref for ref in found if ref is not None), None)
@@ -281,7 +286,7 @@ def _backend(
 
 def _wired(settings: Settings, stopping: threading.Event, memory: RunRoot) -> Wiring:
     records = _records(settings.root)
-    drivers = driver_set(settings, records.store, records.called)
+    drivers = driver_set(settings, records.store, records.called, records.subnets)
     runtime, roots, seeds, net = drivers.runtime, drivers.roots, drivers.seeds, drivers.net
     images = _images(settings, records, drivers)
     reconcilers: dict[Kind, Reconciler[Any, Any]] = {

@@ -4,7 +4,7 @@ The host outlives engines. `FakeMachine.drivers()` are those of one engine's lif
 made is there still, what failed or was counted is not. `reboot` takes what a reboot takes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from drivers.copy.fake import FakeCopier
@@ -73,8 +73,14 @@ class FakeMachine:
         self.prober = FakeProber(self.sandboxes)
         self.networks = FakeNetworks(self.sandboxes)
 
-    def drivers(self, program: Program | None = None, allocations: Allocations | None = None) -> FakeDrivers:
-        """`program` is what every exec runs; `allocations` is what this life of the engine has of them."""
+    def drivers(
+        self,
+        program: Program | None = None,
+        allocations: Allocations | None = None,
+        subnets: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None,
+    ) -> FakeDrivers:
+        """`program` is what every exec runs; `allocations` is what this life of the engine has of them; `subnets` are those
+        that networks ask for, by uid."""
         held = allocations or self.allocations
         return FakeDrivers(
             runtime=FakeRuntime(self.tasks, program),
@@ -88,6 +94,7 @@ class FakeMachine:
                 routes=lambda: (),
                 link=lambda network_id: f"ld{network_id[:8]}",
                 address_pools=[AddressPool("10.192.0.0/12", 22)],
+                desired=subnets,
             ),
             host_ports=StoredHostPorts(held, lambda: (), reserved=frozenset),
             publisher=self.ports,

@@ -13,6 +13,8 @@ from resources.network import Ipam, NetworkSpec, Subnet
 
 _FOUND = "containers on one network find each other by their names and aliases: leave it out"
 _REACHED = "containers on one network reach every port of each other: leave it out"
+_PULL = "an Image says when it is pulled: declare one with from: {registry: NAME} and pull: missing, always or never"
+_UNSUPPORTED = "not supported by this version"
 _OF_A_NETWORK = " of one of its networks"
 _OF_A_SUBNET = " of one of its subnets"
 
@@ -42,7 +44,6 @@ _MEANT: Mapping[type[Model], Mapping[str, str]] = {
         "networkmode": "networks",
         "publish": "ports",
         "readinessprobe": "health",
-        "replicas": "one document a container",
         "restartpolicy": "restart",
         "securitycontext": "security",
         "stopgraceperiod": "stop.timeout",
@@ -76,7 +77,17 @@ _MEANT: Mapping[type[Model], Mapping[str, str]] = {
     Subnet: {"auxaddresses": "reserved"},
 }
 _SAID: Mapping[type[Model], Mapping[str, str]] = {
-    ContainerSpec: {"expose": _REACHED, "externallinks": _FOUND, "links": _FOUND},
+    ContainerSpec: {
+        "build": "this version builds no images: build it elsewhere, and declare an Image with from: {archive: FILE}",
+        "devices": f"devices are {_UNSUPPORTED}",
+        "expose": _REACHED,
+        "externallinks": _FOUND,
+        "imagepullpolicy": _PULL,
+        "links": _FOUND,
+        "privileged": f"containers with all rights are {_UNSUPPORTED}: name those it needs in security.capabilities.add",
+        "pullpolicy": _PULL,
+        "replicas": "a document is one container: write one for each, with a name of its own",
+    },
     NetworkAttachment: {
         "driveropts": "an attachment has no options: leave it out",
         "linklocalips": "an attachment has one address of each family, ipv4 and ipv6: leave it out",

@@ -69,7 +69,7 @@ def plain(text: str) -> str:
 def _source(text: str) -> str:
     if text.startswith(("./", "../", "/")) or _ARCHIVE.search(text):
         return f"{{archive: {plain(text)}}}"
-    return f"{{registry: {plain(text)}}}"
+    return f"{{registry: {plain(text.partition('://')[2] or text)}}}"
 
 
 def _mount(text: str) -> str:

@@ -19,7 +19,7 @@ from manifests.normalize import Normalizer
 from manifests.parse import parse
 from manifests.problems import Full, Position, Problem, Report, in_order, shown
 from manifests.shapes import Form, form
-from manifests.suggest import list_words, suggestion
+from manifests.suggest import TOP, list_words, suggestion
 from manifests.supported import refused
 from manifests.variables import Variables
 from resources import paths
@@ -30,11 +30,11 @@ from resources.object import SPECS, Manifest
 from resources.references import Reference, references
 
 _COMPOSE = (
-    "this is a Compose file, which is not read: write one document a container, image, volume, secret or config, "
-    f"each with apiVersion: {API_VERSION} and its kind"
+    "this is a Compose file, which is not read: write a document for each "
+    f"{list_words(tuple(kind.lower() for kind in SUPPORTED))}, "
+    f"with apiVersion: {API_VERSION} and its kind"
 )
 _COMPOSE_KEYS = ("services", "networks", "volumes", "secrets", "configs")
-_KEYS = ("apiVersion", "kind", "metadata", "spec")
 
 
 def load(texts: Sequence[Text], options: Options | None = None) -> Loaded:
@@ -121,7 +121,7 @@ class _Loading:
         """What has to be right for the rest of a document to be looked at."""
         add = self._report.add
         if not isinstance(node, MapNode):
-            add(node.position, (), f"a document is a map with {', '.join(_KEYS)}, not {describe(node)}")
+            add(node.position, (), f"a document is a map with {', '.join(TOP)}, not {describe(node)}")
             return None
         compose = next((key for key in _COMPOSE_KEYS if key in node.entries), None)
         if compose is not None and not {"kind", "spec"} & node.entries.keys():
@@ -130,8 +130,8 @@ class _Loading:
         for key, entry in node.entries.items():
             if key == "status":
                 add(entry.position, (key,), "is written by the engine; leave it out")
-            elif key not in _KEYS:
-                add(entry.position, (key,), f"there is no field {shown(key)}{suggestion(key, _KEYS)}")
+            elif key not in TOP:
+                add(entry.position, (key,), f"there is no field {shown(key)}{suggestion(key, TOP)}")
         version = node.get("apiVersion")
         if version is None:
             add(node.position, ("apiVersion",), f"is missing; write apiVersion: {API_VERSION}")

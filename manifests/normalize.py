@@ -7,6 +7,7 @@ stands for, once: the walk here, the messages of manifests.decode and the schema
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from manifests.node import Entry, ListNode, MapNode, Node, Scalar, mapping, text_scalar
@@ -19,6 +20,7 @@ from resources.network import Subnet
 
 MAX_EXPANDED = 70_000
 """Ports that the ranges of one load may stand for beyond one each."""
+_NAMED = re.compile(r"[a-zA-Z][a-zA-Z0-9.-]{0,252}", re.ASCII)
 Steps = tuple[str | int, ...]
 
 _PORT = re.compile(
@@ -56,7 +58,12 @@ def _ports(scalar: Scalar) -> Iterator[Node]:
     if match is None:
         raise ValueError(
             f'{shown(text)} is not a port such as "8080:80", "80", "8000-8009:80-89" or "127.0.0.1:53:53/udp"'
+            + _meant_port(text)
         )
+    if match["host"] == "0" and not match["host_end"]:
+        address = text[: match.start("host")]
+        free = f"{address}:{text[match.end('host') + 1 :]}" if address else text[2:]
+        raise ValueError(f'{shown(text)}: 0 is no port; for a free one of the host write "{free}"')
     inside = _range(match["inside"], match["inside_end"])
     published = bool(match["host"])
     if match["host_end"] and not published:
@@ -75,6 +82,26 @@ def _ports(scalar: Scalar) -> Iterator[Node]:
     for own, outer in zip(inside, host, strict=True):
         ends = {"container": _number(own, position), **({"host": _number(outer, position)} if published else {})}
         yield mapping(position, **ends, **common)
+
+
+def _meant_port(text: str) -> str:
+    """`; …`, where an address stands alone before the container's port, or a name instead of an address."""
+    where, colon, rest = text.rpartition(":") if text.count(":") == 1 or text.startswith("[") else text.partition(":")
+    if not colon or _PORT.fullmatch(rest) is None:
+        return ""
+    if _is_address(where):
+        return f'; "{where}::{rest}" asks for a free port of the host at this address'
+    if where == "localhost":
+        return f'; write "127.0.0.1:{rest if ":" in rest else f":{rest}"}"'
+    return "; an address of the host stands before its port, never a name" if _NAMED.fullmatch(where) else ""
+
+
+def _is_address(text: str) -> bool:
+    inside = text.removeprefix("[").removesuffix("]")
+    try:
+        return (ip_address(inside).version == 6) == (inside != text)
+    except ValueError:
+        return False
 
 
 def _range(first: str, last: str | None) -> range:

@@ -10,6 +10,8 @@ from manifests.problems import shown
 from manifests.shapes import Either, Form
 from resources.meta import Metadata
 
+TOP = ("apiVersion", "kind", "metadata", "spec")
+"""The keys of a document."""
 MAX_LENGTH = 64
 MAX_KNOWN = 1000
 """Words compared; a hostile file must not cost more than its size."""
@@ -26,8 +28,15 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def unknown_key(key: str, node: Node, form: Form, steps: tuple[str | int, ...]) -> str:
-    guess = elsewhere(key, node, form.model) or suggestion(key, form.fields) or _placed(key, form, steps)
+    guess = _outdented(key, steps) or elsewhere(key, node, form.model)
+    guess = guess or suggestion(key, form.fields) or _placed(key, form, steps)
     return f"there is no field {shown(key)}{guess}"
+
+
+def _outdented(key: str, steps: tuple[str | int, ...]) -> str:
+    if key in TOP and len(steps) == 1 and steps[0] in TOP:
+        return f"; it stands beside {steps[0]}, not below it: indent it less"
+    return ""
 
 
 def _placed(key: str, form: Form, steps: tuple[str | int, ...]) -> str:

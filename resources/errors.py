@@ -3,6 +3,15 @@
 Drivers translate foreign errors into these once, at their edge; teardown raises an ExceptionGroup of them.
 """
 
+import errno
+
+_NO_DESCRIPTORS = {
+    errno.EMFILE: ("the engine", "raise LimitNOFILE of its unit, or `ulimit -n`"),
+    errno.ENFILE: ("this host", "raise the sysctl fs.file-max"),
+}
+OUT_OF_DESCRIPTORS = tuple(_NO_DESCRIPTORS)
+"""Of an OSError: it says nothing of the file that was to be opened."""
+
 
 class EngineError(Exception):
     """An error with a message fit for a user: what, where, why, what to do next.
@@ -81,3 +90,17 @@ class Unsupported(EngineError):
 
 class Cancelled(EngineError):
     reason = "Cancelled"
+
+
+def engine_error(failure: Exception) -> Exception:
+    """What the failure comes down to: whatever a part said of it, without descriptors nothing at all can be opened, and that
+    passes. Everything else is as it was said."""
+    if isinstance(failure, ExceptionGroup):
+        return failure.derive([engine_error(part) for part in failure.exceptions])
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _NO_DESCRIPTORS:
+            of, how = _NO_DESCRIPTORS[cause.errno]
+            return ResourceExhausted(f"{of} has no file descriptors left", hint=f"{how}; it is tried again")
+        cause = cause.__cause__
+    return failure

@@ -13,6 +13,7 @@ _DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:.]{{2,45}}\])(?:
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,31}://", re.ASCII)
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}", re.ASCII)
 
 
@@ -39,6 +40,9 @@ def parse(text: str) -> Reference:
     """
     if not text or len(text) > MAX_LENGTH:
         raise _wrong(text, f"has {len(text)} characters, 1 to {MAX_LENGTH} can be", "")
+    scheme = _SCHEME.match(text)
+    if scheme:
+        raise _wrong(text, "begins with a scheme", f"leave {scheme[0]} out")
     rest, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):
         raise _wrong(text, "has a malformed digest", "name@sha256: and 64 lower-case hex digits")

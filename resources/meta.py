@@ -98,6 +98,10 @@ class Ref(Model):
     def __str__(self) -> str:
         return f"{self.kind.lower()}/{self.name}"
 
+    def seen_from(self, namespace: str) -> str:
+        """As it is called in what is said of an object of that namespace: `container/web of namespace shop`."""
+        return str(self) if self.namespace == namespace else f"{self} of namespace {self.namespace}"
+
 
 class Key(Model):
     """What the engine calls an object: kind and uid. The work queue carries these and nothing else."""

@@ -13,6 +13,8 @@ from resources.linux import check_signal
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+_NUMBERS = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){1,3}", re.ASCII)
+"""What the C library takes for an address and asks nobody for: 10.1 is 10.0.0.1."""
 _DNS_NAME = re.compile(r"[a-zA-Z0-9_](?:[a-zA-Z0-9_-]{0,62})(?:\.[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62})*\.?", re.ASCII)
 _ACCOUNT = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.-]{0,254}\$?|[0-9]{1,10}", re.ASCII)
 _CPUSET = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*", re.ASCII)
@@ -62,6 +64,8 @@ def check_user(value: str) -> str:
 def check_hostname(value: str) -> str:
     if len(value) > 64 or _HOSTNAME.fullmatch(value) is None:
         raise ValueError("a host name is labels of letters, digits and '-' with dots between, at most 64 characters")
+    if _NUMBERS.fullmatch(value):
+        raise ValueError("reads as an IPv4 address: a host name that programs ask for has a label with a letter in it")
     return value
 
 

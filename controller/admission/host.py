@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resources.container_parts import Port
+from resources.object import Object
 from resources.subnets import Network
 
 
@@ -45,3 +46,7 @@ class Host:
     neighbours: Callable[[], Sequence[Neighbours]] = lambda: ()
     held: Callable[[str], Mapping[str, Sequence[str]]] = lambda _: {}
     """The addresses that the container of this uid has, by the uid of the network."""
+    given: Callable[[str], Sequence[str]] = lambda _: ()
+    """The subnet that the network of this uid has got, where it asked for none."""
+    published: Callable[[Object], Sequence[int]] = lambda _: ()
+    """The ports of the host that the container has, in the order of its `ports`; () as long as it has not all of them."""

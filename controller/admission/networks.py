@@ -1,6 +1,6 @@
 """PURE: whether the networks, addresses and ports of objects that are to be stored fit together, and fit the host."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -18,6 +18,13 @@ from resources.object import Object
 from resources.subnets import Network
 
 _HOSTS_OWN = ("host", "none")
+_GIVEN = -2
+
+
+def asked_subnets(networks: Iterable[Object]) -> Mapping[str, Sequence[str]]:
+    """By uid, of those that stay; none where the choice is the engine's."""
+    staying = (item for item in networks if not item.deleting)
+    return {item.metadata.uid: [one.subnet for one in item.effective.subnets] for item in staying}
 
 
 def network_problems(
@@ -25,7 +32,7 @@ def network_problems(
 ) -> Iterator[Problem]:
     """`located`: the manifests of this apply; `before` and `after`: all objects as they are and as they would be."""
     yield from _names(located, after)
-    yield from _subnets(located, after)
+    yield from _subnets(located, after, host)
     yield from _beside(located, before, after, host)
     containers = [item for item in after.list(Kind.CONTAINER) if not item.deleting]
     # Those that are there already come first, and then those of the manifests in their order.
@@ -49,28 +56,45 @@ class _Asked:
     network: Object
     path: str
     rank: int
-    """Where its manifest stands in this apply; -1 of one that is there already."""
+    """Where its manifest stands in this apply; -1 of one that is there already, and less of one that nobody asked for."""
+
+    @property
+    def given(self) -> bool:
+        return self.rank == _GIVEN
+
+    def told(self, of: Object, located: Mapping[Ref, Located]) -> str:
+        """That what is asked of another network meets it."""
+        ref = self.network.ref.seen_from(of.metadata.namespace)
+        if self.given:
+            said = f"{self.subnet} of {ref}, which has it without asking for one"
+            return f"overlaps {said}: give this network another subnet, or say another one as that of {ref}"
+        return f"overlaps {self.subnet} of {ref}{place(self.network, self.path, located)}"
 
 
-def _subnets(located: Mapping[Ref, Located], after: Snapshot) -> Iterator[Problem]:
+def _subnets(located: Mapping[Ref, Located], after: Snapshot, host: Host) -> Iterator[Problem]:
     """Two networks of one host cannot have the same addresses, whatever their namespaces."""
     order = {ref: number for number, ref in enumerate(located)}
+    networks = [item for item in after.list(Kind.NETWORK) if not item.deleting]
     asked = [
         _Asked(ip_network(subnet.subnet), item, f"spec.subnets[{number}]", order.get(item.ref, -1))
-        for item in after.list(Kind.NETWORK)
-        if not item.deleting
+        for item in networks
         for number, subnet in enumerate(item.effective.subnets)
     ]
+    if any(one.network.ref in located for one in asked):
+        asked += [
+            _Asked(ip_network(subnet), item, "", _GIVEN)
+            for item in networks
+            if not item.effective.subnets
+            for subnet in host.given(item.metadata.uid)
+        ]
     told: set[tuple[Ref, str]] = set()
     for pair in _overlaps(asked):
         # The later one is told.
         other, one = sorted(pair, key=lambda each: each.rank)
         manifest = located.get(one.network.ref)
-        if manifest is not None and (one.network.ref, one.path) not in told:
+        if manifest is not None and not one.given and (one.network.ref, one.path) not in told:
             told.add((one.network.ref, one.path))
-            where = place(other.network, other.path, located)
-            message = f"overlaps {other.subnet} of {other.network.ref}{where}"
-            yield Problem(manifest.where(one.path), one.path, message)
+            yield Problem(manifest.where(one.path), one.path, other.told(one.network, located))
 
 
 def _beside(located: Mapping[Ref, Located], before: Snapshot, after: Snapshot, host: Host) -> Iterator[Problem]:

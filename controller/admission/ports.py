@@ -17,13 +17,14 @@ from resources.object import Object
 from resources.ports import canonical, overlap
 
 _SHOWN = 8
+_UNASKED = ", which has it without asking for it: take another"
 
 
 def port_problems(
     located: Mapping[Ref, Located], containers: Sequence[Object], before: Snapshot, after: Snapshot, host: Host
 ) -> Iterator[Problem]:
     """Of containers in the order in which they get what only one can have."""
-    yield from _apart(located, containers)
+    yield from _apart(located, containers, host)
     for item in containers:
         manifest = located.get(item.ref)
         if manifest is None or not item.effective.ports:
@@ -37,22 +38,37 @@ def port_problems(
         yield from _elsewhere(new, manifest, after, host)
 
 
-def _apart(located: Mapping[Ref, Located], containers: Sequence[Object]) -> Iterator[Problem]:
+def _apart(located: Mapping[Ref, Located], containers: Sequence[Object], host: Host) -> Iterator[Problem]:
     """One port of the host is one container's, unless each has an address of its own."""
     held: dict[tuple[str, int], list[tuple[Object, str, Port]]] = {}
+    if any(port.host is not None for item in containers if item.ref in located for port in item.effective.ports):
+        for item, port in _given(containers, host):
+            held.setdefault((port.protocol, port.host or 0), []).append((item, "", port))
     for item in containers:
         for number, port in enumerate(item.effective.ports):
             if port.host is None:
                 continue
             path = f"spec.ports[{number}]"
             others = held.setdefault((port.protocol, port.host), [])
-            other = next((found for found in others if overlap(port.address, found[2].address)), None)
+            met = (found for found in others if overlap(port.address, found[2].address))
+            # What it was given itself it gives back.
+            other = next((found for found in met if found[1] or found[0].key != item.key), None)
             others.append((item, path, port))
             if other is None or item.ref not in located:
                 continue
-            where = place(other[0], other[1], located)
-            message = f"the host's port {port.host}/{port.protocol} is {other[0].ref}'s already{where}"
+            where = place(other[0], other[1], located) if other[1] else _UNASKED
+            holder = other[0].ref.seen_from(item.metadata.namespace)
+            message = f"the host's port {port.host}/{port.protocol} belongs to {holder} already{where}"
             yield Problem(located[item.ref].where(path), path, message)
+
+
+def _given(containers: Sequence[Object], host: Host) -> Iterator[tuple[Object, Port]]:
+    """Ports that containers have without asking for them, and keep."""
+    for item in containers:
+        if any(port.host is None for port in item.effective.ports):
+            for port, number in zip(item.effective.ports, host.published(item), strict=False):
+                if port.host is None:
+                    yield item, port.model_copy(update={"host": number})
 
 
 def _unreached(item: Object, manifest: Located, after: Snapshot) -> Iterator[Problem]:

@@ -6,7 +6,9 @@ from functools import cache
 from controller.admission.host import Host, HostAddresses, Neighbours, TakenPort
 from drivers.network.ipam.interface import Ipam
 from drivers.network.ports.interface import HostPorts, Listener
+from reconcilers.container.ports import requests
 from resources.container_parts import Port
+from resources.object import Object
 from resources.ports import overlap
 
 
@@ -35,7 +37,13 @@ class Surroundings:
             addresses=cache(lambda: HostAddresses(self._addresses(), self._unbound())),
             neighbours=cache(self._neighbours),
             held=self._ipam.addresses,
+            published=self._published,
+            given=lambda uid: [pool.subnet for pool in self._ipam.pools(uid, ())],
         )
+
+    def _published(self, container: Object) -> Sequence[int]:
+        held = self._ports.held(container.metadata.uid, requests(container.effective))
+        return [one.host for one in held if one.host is not None]
 
     def _taken(self) -> Callable[[Port], TakenPort | None]:
         @cache

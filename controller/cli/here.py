@@ -22,7 +22,7 @@ def run(argv: Sequence[str], line: Line) -> int:
     if line.verb == "serve" and not {"-h", "--help"} & set(argv):
         from controller.cli.server import serving
 
-        return serving.run(argv)
+        return serving.run(argv, line)
     ours, theirs = socket.socketpair()
     thread = threading.Thread(target=_command, args=(theirs, line), name="command")
     thread.start()
@@ -34,11 +34,13 @@ def run(argv: Sequence[str], line: Line) -> int:
 
 
 def needs_engine(argv: Sequence[str]) -> bool:
-    """Whether there is anything in it for an engine: it is a command of ours, and does not just ask for help."""
+    """Whether there is anything in it for an engine: it is a command of ours on kinds that there are, and does not just ask
+    for help."""
     try:
-        return not dispatch.parse(argv).on("help")
+        given = dispatch.parse(argv)
     except UsageError:
         return False
+    return not given.on("help") and dispatch.kinds_known(given)
 
 
 def _command(connection: socket.socket, line: Line) -> None:
@@ -56,8 +58,8 @@ def _command(connection: socket.socket, line: Line) -> None:
         except (OSError, Cancelled):
             return
         except EngineError as error:
-            session.err(f"lading: {error}\n")
-            session.end(1)
+            session.err(dispatch.complaint(error))
+            session.end(dispatch.failure(error, line.verb))
 
 
 @contextlib.contextmanager

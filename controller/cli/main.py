@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _ENGINES = 3
 """How many are tried that end before they take the command."""
-_OWN_CODES = ("exec", "attach", "wait")
-"""Verbs that end with the code of a process; 125 where there is none."""
 
 
 def main(argv: "Sequence[str]") -> int:
@@ -28,7 +26,9 @@ def main(argv: "Sequence[str]") -> int:
     while (spare := posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)) < 3:
         pass  # a standard stream that is closed shall not become the connection
     posix.close(spare)
-    line = words.scan(argv)
+    line = words.scan(argv, posix.environ)
+    if line.flaw:
+        return _complain(line.flaw, line)
     if line.policy == words.HERE:
         return _here(argv, line)
     for _ in range(_ENGINES):
@@ -38,7 +38,9 @@ def main(argv: "Sequence[str]") -> int:
         code = _converse(found, argv, line)
         if code is not None:
             return code
-    return _complain(f"{_ENGINES} engines have ended before they took the command; the end of engine.log may say why")
+    return _complain(
+        f"{_ENGINES} engines have ended before they took the command; the end of engine.log may say why", line
+    )
 
 
 def _engine(argv: "Sequence[str]", line: "words.Line") -> "socket | int":
@@ -47,12 +49,13 @@ def _engine(argv: "Sequence[str]", line: "words.Line") -> "socket | int":
         connection = connect(line.run_root)
     except PermissionError:
         return _complain(
-            f"{line.run_root}/command.sock: permission denied (run it as root, or be a member of the group lading)"
+            f"{line.run_root}/command.sock: permission denied (run it as root, or be a member of the group lading)",
+            line,
         )
     except BlockingIOError:
-        return _complain(_overrun(line))
+        return _complain(_overrun(line), line)
     except OSError as error:
-        return _complain(f"{line.run_root}/command.sock: {error.strerror or error}")
+        return _complain(f"{line.run_root}/command.sock: {error.strerror or error}", line)
     if connection is not None:
         return connection
     if line.policy == words.ASK_OR_HERE or _needs_none(argv):
@@ -61,10 +64,10 @@ def _engine(argv: "Sequence[str]", line: "words.Line") -> "socket | int":
         sys.stdout.write("no engine runs\n")
         return 0
     if b"LADING_NO_START" in posix.environ:
-        return _complain("no engine runs, and LADING_NO_START says to start none")
+        return _complain("no engine runs, and LADING_NO_START says to start none", line)
     from controller.cli.client import starting
 
-    return starting.start(line) or 1
+    return starting.start(line) or words.NO_PROCESS.get(line.verb, 1)
 
 
 def _converse(connection: "socket", argv: "Sequence[str]", line: "words.Line") -> "int | None":
@@ -72,7 +75,7 @@ def _converse(connection: "socket", argv: "Sequence[str]", line: "words.Line") -
     from controller.cli.client.conversation import Conversation
 
     engine = peer(connection)
-    code = Conversation(connection, engine=engine, lost=125 if line.verb in _OWN_CODES else 1).run(argv)
+    code = Conversation(connection, engine=engine, lost=words.NO_PROCESS.get(line.verb, 1)).run(argv)
     if line.verb == "shutdown" and code == 0:
         from controller.cli.client import starting
 
@@ -113,6 +116,6 @@ def _take_packages() -> None:
     with_packages()
 
 
-def _complain(message: str) -> int:
+def _complain(message: str, line: "words.Line") -> int:
     sys.stderr.write(f"lading: {message}\n")
-    return 1
+    return words.NO_PROCESS.get(line.verb, 1)

@@ -121,11 +121,13 @@ class ImageCatalogue:
         return sorted(self._asking().get(name, ()), key=str)
 
     def _asking(self) -> Asking:
+        """And, by its digest, who is made of it."""
         found = defaultdict[str | Ref, list[Ref]](list)
         for item in self._objects.list(Kind.IMAGE):
             if item.effective.source.registry is not None and not item.metadata.implied:
                 found[normalize(item.effective.source.registry)].append(item.ref)
         for item in self._objects.list(Kind.CONTAINER):
+            found[self._made_of(item.ref)].append(item.ref)
             image, namespace = item.effective.image, item.metadata.namespace
             names = [mount.image.name for mount in item.effective.mounts if mount.image is not None]
             if isinstance(image, str):
@@ -140,7 +142,9 @@ class ImageCatalogue:
         names = sorted(name for name, _ in named if not name.startswith(_OWN))
         owners = {owner for _, target in named if (owner := self.owner(target)) is not None}
         keys: list[str | Ref] = [*names, *owners]
-        users = owners | {ref for key in keys for ref in asking.get(key, ())}
+        # Who asks by a name and runs other content, since the name has moved, is no user of this.
+        asked = {ref for key in keys for ref in asking.get(key, ()) if self._made_of(ref) in ("", image.id)}
+        users = owners | asked | set(asking.get(image.id, ()))
         return StoredImage(
             id=image.config_digest,
             digest=image.id,
@@ -150,6 +154,13 @@ class ImageCatalogue:
             platform=image.platform,
             users=tuple(sorted(users, key=lambda ref: (ref.kind, ref.namespace, ref.name))),
         )
+
+    def _made_of(self, ref: Ref) -> str:
+        """The digest a container or an Image reports; "" where none is known."""
+        item = self._objects.find(ref)
+        status = self._objects.status(item.key) if item else None
+        field = "imageDigest" if ref.kind is Kind.CONTAINER else "digest"
+        return str(status.fields.get(field) or "") if status else ""
 
     def _config(self, image: Image) -> bytes:
         return self._images.content().read(image.config_digest, DEFAULT.max_config)

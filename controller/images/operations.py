@@ -166,7 +166,8 @@ class StoredImageOperations:
 
     def prune(self, *, cached: bool) -> Removed:
         stored = self._catalogue.stored() if cached else ()
-        unused = [name for image in stored if not image.users for name in image.names if not self._owned([name])]
+        idle = (name for image in stored if not image.users for name in image.names)
+        unused = [name for name in idle if not (self._owned([name]) or self._catalogue.asking(name))]
         return self._forget(tuple(unused))
 
     def usage(self) -> Sequence[Usage]:

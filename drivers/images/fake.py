@@ -15,6 +15,7 @@ from drivers.images.manifest import OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from drivers.images.manifest import platform as parse_platform
 from drivers.images.pruning import prune
 from drivers.images.reference import parse
+from drivers.images.registry.refusal import login_refused
 from drivers.snapshots.fake import FakeSnapshotter
 from drivers.snapshots.interface import Snapshotter
 from resources.errors import DataLoss, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted
@@ -207,6 +208,8 @@ class FakeImages:
         if published is None:
             raise NotFound(f"{parsed.domain} has no image {parsed}", hint="check the name and the tag")
         if published.credentials and published.credentials != credentials:
+            if credentials is not None:
+                raise login_refused(parsed.domain, parsed.domain, credentials)
             raise PermissionDenied(f"{parsed} may not be read", hint=f"`lading login {parsed.domain}`")
         return published
 

@@ -84,6 +84,8 @@ class Credentials:
     username: str = ""
     password: str = ""
     identity_token: str = ""
+    source: str = field(default="", compare=False)
+    """Where a user changes them (`secret/hub`); "": with `lading login`."""
 
     def __repr__(self) -> str:
         return "Credentials(…)"

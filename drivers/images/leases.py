@@ -15,6 +15,7 @@ from pathlib import Path
 from drivers.images.digest import is_digest
 from drivers.images.partial import storage_error
 from drivers.images.strictjson import load_object
+from drivers.kernel import files
 from drivers.kernel.durable import write_durable
 from resources.errors import EngineError
 
@@ -98,7 +99,7 @@ def _digests(path: Path, *, always: bool) -> set[str] | None:
     with suppress(OSError, EngineError):
         age = time.time() - path.stat().st_mtime
         if always or -LASTING < age < LASTING:
-            document = load_object(path.read_bytes(), path.name, _LIMIT)
+            document = load_object(files.read(str(path), _LIMIT), path.name, _LIMIT)
             digests = document.get("digests")
             return {digest for digest in digests if is_digest(digest)} if isinstance(digests, list) else None
     return None

@@ -13,6 +13,7 @@ from drivers.images.digest import checked
 from drivers.images.interface import Descriptor
 from drivers.images.partial import storage_error
 from drivers.images.strictjson import load_object
+from drivers.kernel import files
 from drivers.kernel.durable import write_durable
 from resources.errors import DataLoss, InvalidArgument, ResourceExhausted
 
@@ -69,7 +70,7 @@ class IndexImageStore:
 
     def _read(self) -> dict[str, Descriptor]:
         try:
-            document = load_object(self._path.read_bytes(), str(self._path), _LIMIT)
+            document = load_object(files.read(str(self._path), _LIMIT), str(self._path), _LIMIT)
             return dict(_named(entry) for entry in document["manifests"])
         except (InvalidArgument, OSError, KeyError, TypeError) as error:
             raise DataLoss(

@@ -6,6 +6,8 @@ import os
 import threading
 from pathlib import Path
 
+from drivers.kernel import files
+
 _counter = itertools.count()
 
 
@@ -16,7 +18,7 @@ def write_durable(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def write_atomic(path: Path, content: bytes, mode: int = 0o600, *, sync: bool = False) -> None:
-    """Replace `path` in one step; for file systems that a reboot empties anyway."""
+    """Replace `path` in one step, whatever lies there; for file systems that a reboot empties anyway."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}.{next(_counter)}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
@@ -25,7 +27,15 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o600, *, sync: bool = 
             file.flush()
             if sync:
                 os.fsync(fd)
-        os.rename(temporary, path)
+        try:
+            os.rename(temporary, path)
+        except IsADirectoryError:
+            # What lies on a disk may be somebody's data: there only an empty one makes way.
+            if sync:
+                os.rmdir(path)
+            else:
+                files.clear(str(path))
+            os.rename(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)

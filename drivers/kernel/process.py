@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from resources.errors import OUT_OF_DESCRIPTORS
+
 _HERTZ = os.sysconf("SC_CLK_TCK")
 _EXEC_LOOKS = 20
+_MAX_PARTS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +22,20 @@ class Process:
 
 
 def read_small(path: str) -> bytes | None:
-    """A file of the kernel or of ours, None when it cannot be read. Many a pass reads thousands: no file object for each."""
+    """A file of the kernel or of ours, None when it cannot be read or is none. Many a pass reads thousands: no file object for
+    each. Raises: OSError where no descriptor is left, which says nothing of the file."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in OUT_OF_DESCRIPTORS:
+            raise
         return None
     try:
-        parts = []
+        parts: list[bytes] = []
         while part := os.read(fd, 65536):
             parts.append(part)
+            if len(parts) > _MAX_PARTS:
+                return None
     except OSError:
         return None
     finally:

@@ -95,8 +95,8 @@ class Fault:
     """One thing on the host that is not as it was asked for."""
 
     field: str
-    """`bridge`, `bridge.up`, `bridge.mtu`, `bridge.addresses`, `bridge.settings.route_localnet`, `firewall`,
-    `forwarding`; of an endpoint `link`, `link.up`, `link.bridge`, `addresses`, `mac`, `routes`, …"""
+    """`bridge`, `bridge.name`, `bridge.up`, `bridge.mtu`, `bridge.addresses`, `bridge.settings.route_localnet`, `firewall`,
+    `forwarding`; of an endpoint `link`, `link.name`, `link.up`, `link.bridge`, `addresses`, `mac`, `routes`, …"""
     expected: Any
     """JSON."""
     actual: Any

@@ -80,7 +80,8 @@ def create(launch: Launch) -> int:
     except OSError as error:
         os.close(receive)
         os.close(send)
-        raise Unavailable(f"{launch.conmon} cannot be run: {error.strerror}", hint="install conmon") from error
+        hint = "install conmon" if error.errno == errno.ENOENT else ""
+        raise Unavailable(f"{launch.conmon} cannot be run: {error.strerror}", hint=hint) from error
     os.close(send)
     try:
         answer = _read_line(receive, time.monotonic() + _CREATE_TIMEOUT)

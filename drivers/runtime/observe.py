@@ -34,10 +34,10 @@ class OciState:
 def read_oci_state(root: Path, task_id: str) -> OciState | None:
     """The state file of crun or of runc; None when there is none, or one that a killed runtime left half written."""
     directory = root / task_id
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError, KeyError, TypeError):
         value = json.loads(read_small(f"{directory}/status") or b"")
         return OciState(int(value["pid"]), int(value["process-start-time"]), (directory / FIFO).exists())
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError, KeyError, TypeError):
         value = json.loads(read_small(f"{directory}/state.json") or b"")
         pid, start = int(value["init_process_pid"]), int(value["init_process_start"])
         # runc writes the file first when the process exists, and knows no pid before.
@@ -161,8 +161,8 @@ def read_exit_file(bundle: Bundle) -> tuple[int, datetime] | None:
 
 def _started_at(bundle: Bundle) -> datetime | None:
     try:
-        return datetime.fromisoformat(bundle.started.read_text())
-    except (OSError, ValueError):
+        return datetime.fromisoformat((read_small(str(bundle.started)) or b"").decode())
+    except ValueError:
         return None
 
 

@@ -7,12 +7,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from drivers.kernel import files
 from drivers.kernel.durable import write_durable
 from drivers.kernel.process import read_small
 from drivers.runtime.interface import Limits
 from resources.errors import DataLoss
 
 _VERSION = 1
+_MAX_RECORD = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,10 @@ class Record:
 def read_record(path: Path) -> Record | None:
     """Raises: DataLoss for a file that is not one of ours: nothing is made up in its place."""
     try:
-        text = path.read_bytes()
+        return _decode(json.loads(files.read(str(path), _MAX_RECORD)))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        return _decode(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataLoss(f"the task record {path} is damaged", hint="remove the container to start afresh") from error
 
 
@@ -98,6 +98,6 @@ def read_json(path: Path) -> dict[str, Any]:
     """A small JSON object of ours in the run root; empty when it is absent or was cut short."""
     try:
         value = json.loads(read_small(str(path)) or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from drivers.kernel import files
 from drivers.kernel.durable import write_durable
 from drivers.volumes.interface import VolumeConfig
 from resources.errors import Conflict, DataLoss
 
 _VERSION = 1
+_MAX_RECORD = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +31,14 @@ class Record:
 def read_record(path: Path) -> Record | None:
     """Raises: DataLoss for a file that is not one of ours: nothing is made up in its place."""
     try:
-        text = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        value = json.loads(text)
+        value = json.loads(files.read(str(path), _MAX_RECORD))
         if value.pop("version") != _VERSION:
             raise ValueError
         applied = value.pop("applied")
         return Record(**value, applied=VolumeConfig(**applied) if applied else None)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         hint = "the data beside it is untouched: write the record anew, or move the data away and delete the volume"
         raise DataLoss(f"the record of a volume, {path}, is damaged", hint=hint) from error
 

@@ -12,13 +12,15 @@ _CONFIGS = (".dockerconfigjson", "config.json")
 
 def credentials(name: str, values: Mapping[str, bytes], host: str) -> Credentials:
     """`values`: of the Secret `name`, opened. Raises: InvalidArgument, which quotes none of them."""
+    source = f"secret/{name}"
     if {"username", "password"} <= values.keys():
-        return Credentials(_text(name, values, "username"), _text(name, values, "password"))
+        username, password = (_text(name, values, key) for key in ("username", "password"))
+        return Credentials(username, password, source=source)
     key = next((key for key in _CONFIGS if key in values), None)
     if key is None:
         keys = ", ".join(sorted(values)) or "none at all"
         raise InvalidArgument(
-            f"secret/{name} has the keys {keys}, and nothing to log in to {host} with",
+            f"{source} has the keys {keys}, and nothing to log in to {host} with",
             hint=f"username and password, or {' or '.join(_CONFIGS)}",
         )
     try:
@@ -28,10 +30,10 @@ def credentials(name: str, values: Mapping[str, bytes], host: str) -> Credential
         found = login_for(document, host)
     except (ValueError, RecursionError) as error:
         why = "it is not JSON" if isinstance(error, json.JSONDecodeError | RecursionError) else str(error)
-        raise InvalidArgument(f"{key} of secret/{name} cannot be used: {why}") from None
+        raise InvalidArgument(f"{key} of {source} cannot be used: {why}") from None
     if found is None:
-        raise InvalidArgument(f"{key} of secret/{name} has nothing for {host}", hint="see `docker login`")
-    return Credentials(found.username, found.password, found.identity_token)
+        raise InvalidArgument(f"{key} of {source} has nothing for {host}", hint="see `docker login`")
+    return Credentials(found.username, found.password, found.identity_token, source)
 
 
 def _text(name: str, values: Mapping[str, bytes], key: str) -> str:

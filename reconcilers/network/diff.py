@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from drivers.network.interface import NetworkConfig, Pool
-from reconcilers.conditions import Decision, blocked, refused
+from drivers.network.ipam.interface import SubnetClaim
+from reconcilers.conditions import Decision, blocked, failure, refused
 from reconcilers.interface import ChangeKind, Context, Diff, FieldChange
 from reconcilers.network.model import (
     AllocateSubnets,
@@ -17,7 +18,7 @@ from reconcilers.network.model import (
     VacateSubnets,
     subnet_requests,
 )
-from resources.errors import EngineError, FailedPrecondition, InvalidArgument, Unsupported
+from resources.errors import Conflict, EngineError, FailedPrecondition, InvalidArgument, Unsupported
 from resources.network import NetworkSpec
 from resources.object import Object
 
@@ -70,7 +71,7 @@ def _made(spec: NetworkSpec, observed: ObservedNetwork, context: Context) -> Dec
     what = "make" if applied is None else "change" if changes else "mend"
     apply = ApplyNetwork(spec.driver, wanted, what)
     phase = "Creating" if applied is None else "Changing"
-    if not claim.pools and claim.obstacle and not context.planning:
+    if not claim.pools and claim.obstacle is not None and not context.planning:
         return _obstructed(spec, observed, changes, phase)
     if not claim.pools or claim.stale:
         allocate = AllocateSubnets(observed.uid, asked)
@@ -93,16 +94,27 @@ def _obstructed(
     turn, over however many more, one of them begins: its endpoints leave it, and then it is made anew."""
     claim, uid, applied = observed.claim, observed.uid, observed.state.applied
     actions: tuple[NetworkAction, ...] = ()
-    message = claim.obstacle
     if not claim.awaits:
         actions = (AwaitSubnets(uid, subnet_requests(spec)),)
-    elif claim.yields and claim.inhabited:
-        message += ", which waits for what this one has: what is attached here leaves it first"
-    elif claim.yields:
+    elif claim.yields and not claim.inhabited:
         actions = (DeleteNetwork(spec.driver, uid), VacateSubnets(uid))
-    elif applied is not None and observed.state.faults:
+    elif not claim.yields and applied is not None and observed.state.faults:
         actions = (ApplyNetwork(spec.driver, applied, "mend"),)
-    return Decision(_diff(actions, changes, message), phase, "Waiting", message)
+    reason, message = _obstacle(claim)
+    return Decision(_diff(actions, changes, message), phase, reason, message)
+
+
+def _obstacle(claim: SubnetClaim) -> tuple[str, str]:
+    """What is known to get on is waited for. Of anything else nobody knows whether it ever does."""
+    obstacle = claim.obstacle
+    assert obstacle is not None
+    overlap = f"its subnet overlaps {obstacle.subnet} of {obstacle.network}"
+    if claim.yields:
+        first = ": what is attached here leaves it first" if claim.inhabited else ""
+        return "Waiting", f"{overlap}, which waits for what this one has{first}"
+    if obstacle.passing:
+        return "Waiting", f"{obstacle.network} has not left {obstacle.subnet} yet"
+    return failure(Conflict(overlap, hint="give one of the two another subnet"))
 
 
 def _drift(observed: ObservedNetwork) -> tuple[FieldChange, ...]:

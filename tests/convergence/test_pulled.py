@@ -76,7 +76,7 @@ spec: {data: {username: me, password: PASSWORD}}
     world.run()
     status = world.engine.status(find(world, "image/web").key)
     assert status is not None
-    assert "may not be read" in str(status.conditions)
+    assert "refuses the login of secret/hub" in str(status.conditions)
     world.apply(login.replace("PASSWORD", "hidden"))
     world.converge()
     assert world.task("web") is not None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from controller.admission.host import Host
+from controller.admission.networks import asked_subnets
 from controller.backend import EngineBackend
 from controller.engine import Engine
 from controller.interface import Applied, ApplyOptions, Content, Submission
@@ -137,10 +138,14 @@ class World:
 
     def begin(self, drivers: Callable[[FakeDrivers], FakeDrivers] = lambda own: own, store: Any = None) -> None:
         """The next engine takes over, as the daemon begins: `drivers` and `store` are what it has to do with."""
-        own = drivers(self.machine.drivers(program, Allocations(store or self.store)))
+        objects = ObjectStore(store or self.store)
+
+        def subnets() -> Mapping[str, Sequence[str]]:
+            return asked_subnets(objects.list(Kind.NETWORK))
+
+        own = drivers(self.machine.drivers(program, Allocations(store or self.store), subnets))
         own.runtime.now = self.clock
         self.runtime = own.runtime
-        objects = ObjectStore(store or self.store)
         self.queue = self.make_queue(lambda: (self.clock() - NOW).total_seconds())
         self.jobs = self._jobs(self.queue.add)
         reconcilers = self._reconcilers(own, self.jobs)
@@ -200,7 +205,7 @@ class World:
         wiring = Wiring(
             settings=settings, engine=self.engine, objects=objects, events=cast(Any, self.told), backend=backend,
             runtime=cast(Any, own.runtime), jobs=cast(Any, self.jobs), uploads=self.uploads, cleanups=(), closers=(),
-            new_store=False, endings=(), logs=cast(Any, None),
+            new_store=False, endings=(), logs=cast(Any, None), resolver=cast(Any, None),
         )  # fmt: skip
         self.engine.on_rest = wiring.came_to_rest
         return wiring

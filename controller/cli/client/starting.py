@@ -15,6 +15,8 @@ from controller.cli.words import Line
 if TYPE_CHECKING:
     from _socket import socket
 
+CHECKOUT = os.path.abspath(__file__).rsplit("/", 4)[0]
+"""Where `controller` is imported from, as here."""
 _PATIENCE = 120.0
 _STARTS = 3
 _GRACE = 2.0
@@ -94,9 +96,8 @@ def await_end(pid: int) -> int:
 
 
 def _spawn(line: Line, log: str) -> int:
-    checkout = os.path.abspath(__file__).rsplit("/", 4)[0]
     program = (
-        f"import sys; sys.path.insert(0, {checkout!r}); from controller.cli.main import main; "
+        f"import sys; sys.path.insert(0, {CHECKOUT!r}); from controller.cli.main import main; "
         "sys.exit(main(sys.argv[1:]))"
     )
     roots = ["--root", os.path.abspath(line.root), "--run-root", os.path.abspath(line.run_root)]

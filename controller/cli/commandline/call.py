@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 
 from controller.cli.commandline.arguments import Arguments
+from controller.cli.commandline.elsewhere import KINDS
 from controller.cli.text.clean import clean
 from controller.interface import Backend, Session
 from resources.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -65,7 +66,7 @@ class Call:
         return ref
 
     def kind(self, word: str) -> Kind:
-        kind = _SHORT.get(word.lower()) or parse_kind(word)
+        kind = kind_of(word)
         if kind is None:
             raise InvalidArgument(f"there is no kind {word[:60]!r}", hint=self._meant(word))
         if kind not in SUPPORTED:
@@ -77,6 +78,8 @@ class Call:
         names = [known.lower() for known in SUPPORTED]
         items = self.engine.objects.list(None, self.namespace) if self.engine else ()
         ref = next((item.ref for item in items if item.metadata.name == word), None)
+        if ref is None and word.lower() in KINDS:
+            return KINDS[word.lower()]
         near = [str(ref)] if ref else get_close_matches(word.lower(), names, 1, 0.6)
         return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
 
@@ -84,8 +87,13 @@ class Call:
         item = self.backend.objects.find(ref)
         if item is None:
             where = f" in namespace {ref.namespace}" if NAMESPACED[ref.kind] else ""
-            raise NotFound(f"there is no {ref}{where}", hint=f"`lading get {ref.kind.lower()}` lists those there are")
+            raise NotFound(f"there is no {ref}{where}", hint=self._those(ref))
         return item
+
+    def _those(self, ref: Ref) -> str:
+        if self.arguments.verb == "logs" and ref.namespace.isdecimal():
+            return f"-n is the namespace; `--tail {ref.namespace}` says how many lines"
+        return f"`lading get {ref.kind.lower()}` lists those there are"
 
     def duration(self, flag: str, default: str) -> float:
         """Seconds."""
@@ -116,6 +124,11 @@ class Call:
         if NAME.fullmatch(name) is None:
             raise InvalidArgument(f"{name[:80]!r} is not a name")
         return name
+
+
+def kind_of(word: str) -> Kind | None:
+    """Supported or not, by its name or a short one."""
+    return _SHORT.get(word.lower()) or parse_kind(word)
 
 
 def selected(item: Object, selectors: Sequence[str]) -> bool:

@@ -2,7 +2,7 @@
 read the declaration.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from controller.cli.commandline.arguments import Arguments
@@ -42,11 +42,21 @@ class Verb:
     """It does nothing itself, but takes one of these, which are named in full: `image pull`."""
     check: Callable[[Arguments], None] | None = None
     """What cannot be said by its flags one by one. Raises: UsageError."""
+    kinds: Callable[[Arguments], Iterable[str]] = lambda _: ()
+    """Those of its words that are to be kinds of object."""
 
 
 def flattened(verbs: Iterable[Verb]) -> dict[str, Verb]:
     """By their names, those below others too."""
     return {one.name: one for verb in verbs for one in (verb, *verb.below)}
+
+
+def named_kinds(given: Arguments) -> Iterator[str]:
+    """Of words that are `NAME` or `KIND/NAME`."""
+    for word in given.words:
+        kind, slash, _ = word.partition("/")
+        if slash:
+            yield kind
 
 
 def nothing(_: Call) -> int:

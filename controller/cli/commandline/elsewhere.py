@@ -29,8 +29,13 @@ _PORTS = "`lading get container NAME -o wide` and `lading describe NAME` show pu
 _INFO = "`lading version` says what the engine is, `lading doctor` what this machine has and lacks"
 _PRUNE = "`lading image prune`, `lading network prune`, and `lading apply --prune --owner NAME -f FILE` delete what is not needed"
 _SEVERAL = "lading works on one machine; several containers of one kind are several objects in a manifest"
+_NAMESPACES = (
+    "a namespace is there with its first object: `metadata: {namespace: NAME}`, or `-n NAME`; see `lading get all -A`"
+)
+_STOP = "`stop: {timeout: 5s}` in the manifest says how long it may take; `lading kill NAME` does not wait"
 
 ELSEWHERE: Mapping[str, str] = {
+    "annotate": _CHANGE,
     "api-resources": "`lading schema` says what kinds there are, as a JSON Schema",
     "build": _BUILD,
     "builder": _BUILD,
@@ -48,6 +53,7 @@ ELSEWHERE: Mapping[str, str] = {
     "edit": _CHANGE,
     "explain": "`lading schema KIND` says what its fields are, and docs/manifests.md what they mean",
     "export": "`lading cp NAME:/PATH DIR` copies files out of a container",
+    "expose": f"`ports` in the manifest publishes them; {_PORTS}",
     "history": "`lading image history REF` says how an image was made, `lading events` what happened here",
     "image build": _BUILD,
     "image delete": "see `lading image rm REF`",
@@ -57,16 +63,19 @@ ELSEWHERE: Mapping[str, str] = {
     "images": "see `lading image ls`",
     "import": "see `lading image import FILE REF`",
     "info": _INFO,
+    "init": "nothing has to be set up: the first command starts an engine; `lading doctor` says what this machine lacks",
     "inspect": "`lading get KIND NAME -o json` says all, `lading describe KIND/NAME` what people want to know",
     "label": _CHANGE,
     "load": "see `lading image load -i FILE`",
     "ls": "`lading get all` lists every object",
+    "namespace": _NAMESPACES,
     "network create": _NETWORK,
     "network delete": _GONE_NETWORK,
     "network list": "see `lading network ls`",
     "network remove": _GONE_NETWORK,
     "network rm": _GONE_NETWORK,
     "node": _SEVERAL,
+    "ns": _NAMESPACES,
     "patch": _CHANGE,
     "pod": "containers share a network by `networks: [{container: NAME}]` in their manifest",
     "port": _PORTS,
@@ -96,3 +105,36 @@ ELSEWHERE: Mapping[str, str] = {
     "update": _CHANGE,
     "volume": _VOLUMES,
 }
+
+FLAGS: Mapping[tuple[str, str], str] = {
+    ("stop", "-t"): _STOP,
+    ("stop", "--time"): _STOP,
+    ("restart", "-t"): _STOP,
+    ("restart", "--time"): _STOP,
+    **{
+        ("kill", f"-{digit}"): "`lading kill -s KILL NAME`: a signal is said by its name or number"
+        for digit in "123456789"
+    },
+    ("stats", "--no-stream"): "`lading stats` looks for one second and ends; with `-f` it goes on",
+    ("events", "--tail"): "`lading events --since 10m` begins later",
+    ("events", "--until"): "`lading events --since 10m` begins later, and ends unless `-f` is given",
+}
+"""By verb and flag."""
+WORDS: Mapping[str, str] = {
+    "image ls": "`lading image inspect REF` tells of one",
+    "network ls": "`lading network inspect NAME` tells of one",
+}
+"""By the verb that takes none."""
+KINDS: Mapping[str, str] = {
+    **dict.fromkeys(("pod", "pods", "po"), _CONTAINERS),
+    **dict.fromkeys(
+        ("deployment", "deployments", "deploy", "replicaset", "rs", "statefulset", "sts", "daemonset", "ds"),
+        f"{_SEVERAL}; {_CONTAINERS}",
+    ),
+    **dict.fromkeys(("svc",), f"names and `ports` of containers do that; {_PORTS}"),
+    **dict.fromkeys(("namespace", "namespaces", "ns"), _NAMESPACES),
+    **dict.fromkeys(("configmap", "configmaps", "cm"), _CONFIGS),
+    **dict.fromkeys(("persistentvolumeclaim", "persistentvolume", "pvc", "pv"), _VOLUMES),
+    **dict.fromkeys(("event", "events", "ev"), "`lading events` says what happened"),
+}
+"""Kinds of object."""

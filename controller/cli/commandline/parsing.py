@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from controller.cli.commandline.arguments import Arguments, UnknownCommand, UsageError
 from controller.cli.commandline.declarations import GLOBALS, Flag, Verb
-from controller.cli.commandline.elsewhere import ELSEWHERE
+from controller.cli.commandline.elsewhere import ELSEWHERE, FLAGS, WORDS
 from resources.meta import NAME
 from resources.scalars import parse_duration
 
@@ -66,7 +66,8 @@ class _Parser:
         flag = next((f for f in self._known() if f.name == name), None)
         if flag is None:
             names = {f"--{f.name}": f for f in self._known()}
-            raise UsageError(f"there is no flag --{name[:60]}", hint=_meant(f"--{name}", names, self._help()))
+            hint = self._elsewhere(f"--{name}") or _meant(f"--{name}", names, self._help())
+            raise UsageError(f"there is no flag --{name[:60]}", hint=hint)
         if not flag.value and equals:
             raise UsageError(f"--{name} takes no value", hint=self._help())
         self._set(flag, value if equals else self._value(flag, rest))
@@ -75,7 +76,7 @@ class _Parser:
         for at, letter in enumerate(letters):
             flag = next((f for f in self._known() if f.short == letter), None)
             if flag is None:
-                raise UsageError(f"there is no flag -{letter}", hint=self._help())
+                raise UsageError(f"there is no flag -{letter}", hint=self._elsewhere(f"-{letter}") or self._help())
             if flag.value and at + 1 < len(letters):
                 self._set(flag, letters[at + 1 :].removeprefix("="))
                 return
@@ -96,7 +97,10 @@ class _Parser:
             raise UsageError(f"--{flag.name}{wrong}", hint=self._help())
         values = self.flags.setdefault(flag.name, [])
         if values and flag.value and not flag.repeat and values[-1] != value:
-            raise UsageError(f"--{flag.name} is given twice, with different values", hint=self._help())
+            hint = self._help()
+            if flag.name == "namespace" and any(known.name == "tail" for known in self._known()):
+                hint = "-n is the namespace; `--tail N` says how many lines"
+            raise UsageError(f"--{flag.name} is given twice, with different values", hint=hint)
         values.append(value)
 
     def _check(self) -> None:
@@ -108,9 +112,14 @@ class _Parser:
         least, most = self.verb.words
         if not least <= len(self.words) <= most:
             what = "too few words;" if len(self.words) < least else f"what is {self.words[most][:60]!r} for?"
-            raise UsageError(f"{what} usage: lading {self.verb.name} {self.verb.usage}".rstrip(), hint=self._help())
+            hint = WORDS.get(self.verb.name) if len(self.words) > most else None
+            usage = f"{what} usage: lading {self.verb.name} {self.verb.usage}".rstrip()
+            raise UsageError(usage, hint=hint or self._help())
         if self.verb.check is not None:
             self.verb.check(Arguments(self.verb.name, tuple(self.words), self.flags))
+
+    def _elsewhere(self, flag: str) -> str:
+        return FLAGS.get((self.verb.name, flag), "") if self.verb else ""
 
     def _help(self) -> str:
         return f"see `lading {self.verb.name} --help`" if self.verb else "see `lading --help`"

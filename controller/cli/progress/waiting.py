@@ -8,8 +8,9 @@ still about to do may mend it (a port that is about to be free). An error is nev
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from controller.cli.commandline.call import Call
 from controller.cli.progress.showing import DONE, NO_PROGRESS, Look, Progress, described, display
@@ -30,17 +31,29 @@ _HOPELESS = {item.reason for item in _ERRORS if not item.retryable} | {"Invalid"
 _TRIED_AGAIN = {item.reason for item in _ERRORS if item.retryable} | {"InternalError", "CreateFailed"}
 _AGAIN = "; it is tried again"
 _ABSENT = " does not exist"
+_NO_CONTENT = "; the content of its image is not here"
+"""What a container says beside that its image is not ready, which says it all."""
+_LINE = 160
+"""Characters that one line may have where it tells the cause of another's failure."""
 _OVER = ("Failed", "Completed", "Stopped")
 """Phases of what will not become ready by itself any more."""
 _BLOCKER = re.compile(r"([a-z]+)/(\S+) ")
 """How a blocker begins: with the name of what it is."""
 _NUMBER = re.compile(r"[0-9]+")
 Judge = Callable[[Backend, Key, Ref], Look]
+Uses = Mapping[Key, Collection[Key]]
+"""What each uses, of those that are waited for."""
+NO_USES: Uses = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Unsettled(Look):
     """The loop has still to say how it is, or that it is as it should be: nothing to tell the user yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Unsettled):
+    """It is as it should be, but what it uses is still looked at: it may be made anew because of what comes of that."""
 
 
 def until_ready(backend: Backend, key: Key, ref: Ref, passing: Container[Key] = ()) -> Look:
@@ -128,7 +141,43 @@ def resting(item: Object) -> bool:
     return item.suspension is not None or item.effective.state in ("stopped", "created", "paused")
 
 
-def wait(call: Call, objects: Sequence[tuple[Key, Ref]], judge: Judge) -> int:
+def judged(
+    backend: Backend, refs: Mapping[Key, Ref], keys: Iterable[Key], judge: Judge, uses: Uses, waiting: Collection[Key]
+) -> dict[Key, Look]:
+    """How these look. Those that others use come first: once they are done the loop has been told to look at their users,
+    and who is judged after that is done only when it has looked. `waiting`: those not done yet, all of them in `keys`."""
+    found: dict[Key, Look] = {}
+    chosen = frozenset(keys)
+
+    def visit(key: Key, above: frozenset[Key]) -> None:
+        if key in found or key in above:
+            return
+        for other in uses.get(key, ()):
+            if other in chosen:
+                visit(other, above | {key})
+        look = judge(backend, key, refs[key])
+        used = (found.get(other) for other in uses.get(key, ()) if other in waiting)
+        if look.done and any(one is not None and not (one.done or one.failed) for one in used):
+            look = Held(look.ref, look.phase)
+        found[key] = look
+
+    for key in refs:
+        if key in chosen:
+            visit(key, frozenset())
+    return found
+
+
+def with_users(keys: Iterable[Key], uses: Uses) -> set[Key]:
+    """These and whatever uses them, one way or the other."""
+    found, grows = set(keys), True
+    while grows:
+        more = {key for key, used in uses.items() if key not in found and not found.isdisjoint(used)}
+        found |= more
+        grows = bool(more)
+    return found
+
+
+def wait(call: Call, objects: Sequence[tuple[Key, Ref]], judge: Judge, uses: Uses = NO_USES) -> int:
     """Wait for all; return DONE, FAILED or NO_PROGRESS. Raises: Cancelled, InvalidArgument."""
     patience = call.duration("timeout", "2m")
     backend, show, told = call.backend, display(call), _Told(call)
@@ -139,7 +188,7 @@ def wait(call: Call, objects: Sequence[tuple[Key, Ref]], judge: Judge) -> int:
     waiting = list(refs)
     while True:
         revision = backend.objects.revision()
-        fresh = {key: judge(backend, key, refs[key]) for key in changed}
+        fresh = judged(backend, refs, changed, judge, uses, waiting)
         course.note(fresh)
         looks |= fresh
         looks |= course.given_up(looks, waiting, _outside(backend, looks, waiting))
@@ -209,7 +258,9 @@ class _Course:
         standing = {key: _given_up(self.fails[key][0]) for key, look in every.items() if self._stands(key, look)}
         all_lost = {**lost, **standing}
         all_lost |= _stuck({**every, **all_lost}, outside)
-        over = all(key in all_lost or looks[key].done or looks[key].failed for key in waiting)
+        over = all(
+            key in all_lost or looks[key].done or looks[key].failed or isinstance(looks[key], Held) for key in waiting
+        )
         return {key: look for key, look in (all_lost if over else lost).items() if key in looks}
 
     def _stands(self, key: Key, look: Look) -> bool:
@@ -272,15 +323,19 @@ def _stuck(looks: Mapping[Key, Look], outside: Container[Key]) -> dict[Key, Look
     What runs while a change of it waits, waits as well."""
     found: dict[Key, Look] = {}
     lost = [(key, look) for key, look in looks.items() if look.failed]
+    told: set[Key] = set()
     while lost:
         cause, failed = lost.pop()
         for key, look in looks.items():
             waits = any(part.startswith(f"{failed.ref} ") for part in look.message.split("; "))
             if waits and not (look.done or look.failed) and key not in found:
-                told = failed.message not in look.message and cause in outside  # which has no line of its own
-                found[key] = replace(
-                    look, failed=True, message=f"{look.message}: {failed.message}" if told else look.message
-                )
+                message = look.message.removesuffix(_NO_CONTENT)
+                # One without a line of its own is told of in any case, another one by the first that waits for it.
+                short = len(message) + len(failed.message) <= _LINE and cause not in told
+                if failed.message not in message and (cause in outside or short):
+                    told.add(cause)
+                    message = f"{message}: {failed.message}"
+                found[key] = replace(look, failed=True, message=message)
                 lost.append((key, found[key]))
     return found
 

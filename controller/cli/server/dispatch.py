@@ -5,20 +5,25 @@ from collections.abc import Sequence
 from controller.cli import words
 from controller.cli.commandline import parsing
 from controller.cli.commandline.arguments import Arguments, UsageError
-from controller.cli.commandline.call import Call
+from controller.cli.commandline.call import Call, kind_of
 from controller.cli.commandline.help import explanation
 from controller.cli.text.clean import clean
 from controller.cli.verbs.catalogue import LATER, VERBS
 from controller.interface import Backend, Session
 from resources.errors import Cancelled, EngineError
+from resources.kinds import SUPPORTED
 
 USAGE, INTERRUPTED = 2, 130
-_USAGE = {"plan": 1, "exec": 125, "attach": 125, "wait": 125}
+_USAGE = {"plan": 1, **words.NO_PROCESS}
 """Of verbs where 2 says something else, or is a process' own."""
 
 
 def parse(argv: Sequence[str]) -> Arguments:
     return parsing.parse(argv, VERBS, LATER)
+
+
+def kinds_known(given: Arguments) -> bool:
+    return all(kind_of(word) in SUPPORTED for word in VERBS[given.verb].kinds(given)) if given.verb else True
 
 
 def run(session: Session, backend: Backend | None) -> int:
@@ -36,12 +41,12 @@ def run(session: Session, backend: Backend | None) -> int:
             session.err("".join(complaint(error) for error in _leaves(known)))
         if unknown is not None:
             raise unknown from None
-        return 1
+        return words.NO_PROCESS.get(words.scan(session.argv).verb, 1)
 
 
 def failure(error: EngineError, verb: str) -> int:
     """The exit code."""
-    return _USAGE.get(verb, USAGE) if isinstance(error, UsageError) else 1
+    return _USAGE.get(verb, USAGE) if isinstance(error, UsageError) else words.NO_PROCESS.get(verb, 1)
 
 
 def complaint(error: BaseException) -> str:

@@ -38,8 +38,6 @@ _SHUT_DOWN = (
     "lading: the engine was shut down before the command had ended. What runs goes on; what was asked for stays so, and the "
     "next engine goes on with it\n"
 )
-_CODES = {"exec": 125, "attach": 125, "wait": 125}
-"""What a command of that verb exits with where the engine ended first; all others with 1."""
 
 
 class CommandServer:
@@ -164,7 +162,7 @@ def run(session: RemoteSession, backend: Backend | None) -> None:
         raise
     if session.cut_short and code in (0, dispatch.INTERRUPTED):
         session.err(_SHUT_DOWN)
-        code = _CODES.get(words.scan(session.argv).verb, 1)
+        code = words.NO_PROCESS.get(words.scan(session.argv).verb, 1)
     session.end(code)
 
 

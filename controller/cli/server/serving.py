@@ -14,14 +14,13 @@ from resources.errors import EngineError
 _SETTINGS = ("runtime", "workers", "resync-seconds", "log-format", "log-level")
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str], line: words.Line) -> int:
     try:
         given = dispatch.parse(argv)
         flags = {name.replace("-", "_"): given.text(name) for name in _SETTINGS if given.on(name)}
         if given.on("verbose"):
             flags.setdefault("log_level", "debug")
-        root, run_root = given.text("root", words.ROOT), given.text("run-root", words.RUN_ROOT)
-        found = settings.load(Path(root), Path(run_root), os.environ, flags)
+        found = settings.load(Path(line.root), Path(line.run_root), os.environ, flags)
     except EngineError as error:
         sys.stderr.write(dispatch.complaint(error))
         return dispatch.failure(error, "serve")

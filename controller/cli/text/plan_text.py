@@ -21,7 +21,12 @@ _NOTHING = "nothing to change"
 def plan_text(plan: Plan, *, width: int = 0, color: bool = False, actions: bool = False) -> str:
     """Lines with their ends. `width` 0 cuts nothing; `actions` tells each step too."""
     blocks = [_block(change, width, color, actions) for change in plan.changes if not change.empty]
-    return "".join([*blocks, "\n" if blocks else "", summary(plan), "\n"])
+    asked = [
+        _cut(f"{change.ref}: apply asks the registry what {visible(change.asks)} is now", width) + "\n"
+        for change in plan.changes
+        if change.asks
+    ]
+    return "".join([*blocks, *asked, "\n" if blocks or asked else "", summary(plan), "\n"])
 
 
 def summary(plan: Plan) -> str:

@@ -1,7 +1,7 @@
 """apply, plan: from manifests to desired state, and what would come of it."""
 
 import json
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 
 from controller.cli.commandline.arguments import Arguments, UsageError
 from controller.cli.commandline.call import Call
@@ -10,8 +10,8 @@ from controller.cli.progress import showing, waiting
 from controller.cli.submission import reading, saved_plan
 from controller.cli.text.plan_text import plan_text
 from controller.interface import Applied, ApplyOptions, Backend, Submission
-from controller.plan import Plan, to_json
-from resources.errors import Conflict, NotFound
+from controller.plan import Plan, asked_by_apply, to_json
+from resources.errors import Conflict, EngineError, NotFound
 from resources.kinds import Kind
 from resources.meta import Key, Ref
 
@@ -42,7 +42,17 @@ def apply(call: Call) -> int:
 
 
 def _apply_saved(call: Call) -> int:
-    saved = saved_plan.read(call, call.arguments.words[0])
+    path = call.arguments.words[0]
+    try:
+        saved = saved_plan.read(call, path)
+    except EngineError as error:
+        if error.message.endswith("is a directory"):
+            raise UsageError(
+                f"{path} is a folder, and no saved plan", hint=f"manifests: `lading apply -f {path}`"
+            ) from error
+        if error.hint.startswith("manifests"):
+            raise UsageError(f"{path} is no saved plan", hint=f"a manifest: `lading apply -f {path}`") from error
+        raise
     try:
         reading.send(call, saved.submissions)
         applied = call.backend.apply(saved.submissions, saved.options, expect=saved.revision)
@@ -93,7 +103,12 @@ def _told(call: Call, submitted: Sequence[Submission], applied: Applied) -> int:
         for name, refs in groups.items():
             for ref in refs:
                 call.line(f"{ref} {name}")
-        if not any(groups.values()):
+        asked = [
+            found for found in map(call.backend.objects.find, applied.unchanged) if found and asked_by_apply(found)
+        ]
+        for image in asked:
+            call.line(f"{image.ref}: its registry is asked what {asked_by_apply(image)} is now")
+        if not (asked or any(groups.values())):
             call.line("nothing to change")
         _held(call, applied.unchanged)
     if call.arguments.on("no-wait"):
@@ -125,8 +140,8 @@ def _implied(call: Call, refs: Collection[Ref]) -> dict[Key, Ref]:
 
 
 def _wait(call: Call, objects: dict[Key, Ref], going: dict[Key, Ref], applied: Applied, passing: Container[Key]) -> int:
-    """A second apply has nothing to show: those that are as they should be are not spoken of. What goes is waited for
-    beside what comes: the one may need what the other has."""
+    """A second apply has nothing to show: those that are as they should be are not spoken of, but for those that use what
+    is not. What goes is waited for beside what comes: the one may need what the other has."""
 
     def judge(backend: Backend, key: Key, ref: Ref) -> showing.Look:
         if key in going:
@@ -135,11 +150,23 @@ def _wait(call: Call, objects: dict[Key, Ref], going: dict[Key, Ref], applied: A
 
     fresh = {*applied.created, *applied.changed}
     waiting.let_look(call.backend, [key for key, ref in objects.items() if ref not in fresh])
-    looks = {key: judge(call.backend, key, ref) for key, ref in objects.items()}
-    open_ = [(key, ref) for key, ref in objects.items() if ref in fresh or not looks[key].done]
+    uses = _uses(call, objects)
+    looks = waiting.judged(call.backend, objects, objects, judge, uses, objects)
+    open_ = waiting.with_users((key for key, ref in objects.items() if ref in fresh or not looks[key].done), uses)
     if not open_ and not going and call.arguments.text("output") != "json":
         return 0
-    return waiting.wait(call, [*open_, *going.items()], judge)
+    waited = [(key, ref) for key, ref in objects.items() if key in open_]
+    return waiting.wait(call, [*waited, *going.items()], judge, uses)
+
+
+def _uses(call: Call, objects: Mapping[Key, Ref]) -> waiting.Uses:
+    keys = {ref: key for key, ref in objects.items()}
+    found: dict[Key, list[Key]] = {}
+    for namespace in {ref.namespace for ref in keys}:
+        for dependent, dependency, _ in call.backend.graph((), namespace):
+            if dependent in keys and dependency in keys:
+                found.setdefault(keys[dependent], []).append(keys[dependency])
+    return found
 
 
 def _held(call: Call, unchanged: Sequence[Ref]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from controller.cli.commandline.arguments import Arguments, UsageError
 from controller.cli.commandline.call import Call
-from controller.cli.commandline.declarations import MANY, Flag, Verb
+from controller.cli.commandline.declarations import MANY, Flag, Verb, named_kinds
 from controller.cli.progress import waiting
 from controller.cli.submission import reading
 from controller.cli.verbs import apply
@@ -118,5 +118,6 @@ VERBS = (
         text="""What is in use is not deleted: its users are named. Data of volumes stays (reclaim: retain), unless --data is
 given: then what was retained of volumes that are gone already is deleted too.""",
         check=_check,
+        kinds=named_kinds,
     ),
 )

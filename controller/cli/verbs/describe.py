@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from controller import views
-from controller.cli.commandline.call import Call
-from controller.cli.commandline.declarations import Flag, Verb
+from controller.cli.commandline.call import Call, kind_of
+from controller.cli.commandline.declarations import MANY, Flag, Verb, named_kinds
 from controller.cli.text.clean import one_line
 from controller.cli.text.table import table
 from controller.cli.verbs import describe_networks
@@ -14,11 +14,14 @@ from controller.cli.verbs.events import kept_events
 from controller.cli.verbs.host_links import HostLinks
 from controller.cli.verbs.network import members
 from resources.container_parts import Mount
+from resources.image_reference import normalize
 from resources.kinds import Kind
 from resources.meta import Ref, Status
 from resources.object import Object
 
 _EVENTS = 12
+_DIGEST = len("sha256:") + 12
+_ANEW = "`lading delete` of the container and of its image, if that is declared, and `lading apply` take that"
 _STEPS = frozenset(
     [
         "PrepareSnapshot",
@@ -66,16 +69,32 @@ _USUAL = ("Ready", "Started", "Completed")
 
 
 def describe(call: Call) -> int:
-    item = call.found(call.ref("/".join(call.arguments.words)))
+    words = call.arguments.words
+    if len(words) > 1 and kind_of(words[0]) and not any("/" in word for word in words):
+        words = tuple(f"{words[0]}/{word}" for word in words[1:])
+    refs = [call.ref(word) for word in dict.fromkeys(words)]
+    items = [call.found(ref) for ref in refs]
+    for number, item in enumerate(items):
+        if number:
+            call.line()
+        _one(call, item)
+    return 0
+
+
+def _one(call: Call, item: Object) -> None:
     status = call.backend.objects.status(item.key) or Status()
-    rows = [*_standing(item, status), *_parts(item, status), *_networking(call, item, status)]
+    rows = [
+        *_standing(item, status),
+        *_parts(item, status),
+        *_content(call, item, status),
+        *_networking(call, item, status),
+    ]
     rows += [*_conditions(status), *_related(call, item)]
     call.line(str(item.ref))
     size = max(len(name) for name, _ in rows)
     for name, value in rows:
         call.line(f"  {name:<{size}}  {one_line(value)}")
     _events(call, item)
-    return 0
 
 
 def _standing(item: Object, status: Status) -> Iterator[tuple[str, str]]:
@@ -115,6 +134,24 @@ def _parts(item: Object, status: Status) -> Iterator[tuple[str, str]]:
         streak = f", {health['failingStreak']} failures in a row" if health.get("failingStreak") else ""
         message = f": {health['message']}" if health.get("message") else ""
         yield "health", f"{health['state']}{streak}{message}"
+
+
+def _content(call: Call, item: Object, status: Status) -> Iterator[tuple[str, str]]:
+    """What a container is made of, and whether the name of its image stands for that still."""
+    runs = status.fields.get("imageDigest")
+    if item.kind is not Kind.CONTAINER or not isinstance(runs, str):
+        return
+    yield "content", runs[:_DIGEST]
+    asked, declared = item.effective.image, None
+    if not isinstance(asked, str):
+        declared = call.backend.objects.find(Ref(kind=Kind.IMAGE, namespace=item.metadata.namespace, name=asked.name))
+        asked = declared.effective.source.registry if declared else None
+    name = normalize(asked) if asked else ""
+    now = next((image.digest for image in call.backend.images.stored(unnamed=False) if name in image.names), runs)
+    if now != runs:
+        mover = declared.ref if declared and declared.effective.pull == "always" else None
+        how = f"`lading apply` of {mover} takes what the registry has" if mover else _ANEW
+        yield "its name", f"{asked} is {now[:_DIGEST]} by now: {how}"
 
 
 def _networking(call: Call, item: Object, status: Status) -> Iterator[tuple[str, str]]:
@@ -179,11 +216,12 @@ def _moment(time: datetime) -> str:
 VERBS = (
     Verb(
         "describe",
-        "KIND/NAME",
-        "one object: how it stands and why, what it uses, what happened to it",
+        "KIND/NAME …",
+        "one object or several: how it stands and why, what it uses, what happened to it",
         describe,
         (Flag("all-events", "all that is kept, and the engine's single steps too"),),
-        (1, 2),
+        (1, MANY),
         text="For people; `lading get KIND NAME -o yaml` (or json) says everything.",
+        kinds=named_kinds,
     ),
 )

@@ -1,13 +1,15 @@
 """`lading doctor [--fix]`: what this machine lacks, why it matters, how to mend it. Needs no engine."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from controller.cli import words
 from controller.cli.commandline.call import Call
 from controller.cli.commandline.declarations import Flag, Verb
-from controller.settings import DEFAULT_ROOT, DEFAULT_RUN_ROOT, Settings
+from controller.settings import Settings
 from drivers.host.findings import findings
 from drivers.host.interface import Finding, Host, Installed, Level
 
@@ -19,8 +21,8 @@ def doctor(call: Call) -> int:
     # Here and not in the wiring: it has to run where no engine can be put together.
     from drivers.host.linux import LinuxHost
 
-    defaults = (("root", DEFAULT_ROOT), ("run-root", DEFAULT_RUN_ROOT))
-    root, run_root = (Path(call.arguments.text(name, str(path))).absolute() for name, path in defaults)
+    line = words.scan(call.session.argv, os.environb)  # it runs in the process of who asks
+    root, run_root = Path(line.root).absolute(), Path(line.run_root).absolute()
     form, color = call.arguments.text("output", "text"), call.session.color and call.session.stdout_tty
     host = LinuxHost(root, run_root, Settings(root=root, run_root=run_root).instance)
     return diagnose(host, call.session.out, fix=call.arguments.on("fix"), form=form, color=color)

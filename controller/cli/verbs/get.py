@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from controller import views
+from controller.cli.commandline.arguments import Arguments
 from controller.cli.commandline.call import Call, selected
 from controller.cli.commandline.declarations import Flag, Verb
 from controller.cli.text.clean import clean, one_line
@@ -47,6 +48,12 @@ def _asked(call: Call) -> tuple[Sequence[Kind], Ref | None]:
         ref = call.ref(f"{first}/{name}")
         return (ref.kind,), ref
     return tuple(call.kind(word) for word in first.split(",")), None
+
+
+def _kinds(given: Arguments) -> Sequence[str]:
+    first, slash, _ = given.words[0].partition("/")
+    listed = [first] if slash or len(given.words) == 2 else first.split(",")
+    return [] if listed == ["all"] else listed
 
 
 def _items(call: Call, kinds: Sequence[Kind], ref: Ref | None) -> list[Object]:
@@ -208,5 +215,6 @@ VERBS = (
 `-o manifest` is what to apply for the same; what a Secret holds is never shown.
 
   lading get container          lading get volume orders -o yaml          lading get all -A -o name""",
+        kinds=_kinds,
     ),
 )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from controller.cli.commandline.call import Call
-from controller.cli.commandline.declarations import MANY, Flag, Verb
+from controller.cli.commandline.declarations import MANY, Flag, Verb, named_kinds
 from controller.cli.progress import showing, waiting
 from controller.cli.verbs.apply import WAIT
 from controller.containers import lifecycle
@@ -88,7 +88,7 @@ VERBS = (
         (Flag("signal", "which (default: KILL)", short="s", value="SIGNAL"),),
         _CONTAINERS,
     ),
-    Verb("rename", "KIND/NAME NEW", "give another name; nothing is restarted", rename, (), (2, 2)),
+    Verb("rename", "KIND/NAME NEW", "give another name; nothing is restarted", rename, (), (2, 2), kinds=named_kinds),
     Verb(
         "wait",
         "NAME",
@@ -96,6 +96,6 @@ VERBS = (
         wait,
         (Flag("timeout", "give up after this long (exit code 4)", value="DURATION"),),
         (1, 1),
-        text="Exits with 125 when the container's code cannot be known.",
+        text="Exits with 125 when there is no such container, or its code cannot be known.",
     ),
 )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from drivers.images.interface import Credentials
 from drivers.images.registry.transport import Reply
 from drivers.images.registry.trouble import Passing
 from drivers.images.strictjson import load_object
@@ -18,19 +19,19 @@ _NO_REPOSITORY = "NAME_UNKNOWN"
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
-def refusal(reply: Reply, host: str, what: str, *, logged_in: bool) -> EngineError:
+def refusal(reply: Reply, host: str, what: str, credentials: Credentials | None) -> EngineError:
     """The error for an answer that is none of those asked for; `what` is `nginx:1.27` or a digest, `host` as users
     name the registry."""
     code = _code(reply)
-    login = f"`lading login {host}`"
+    login, logged_in = f"`lading login {host}`", credentials is not None
     if reply.status in (401, 403):
-        if logged_in:
+        if credentials is None:
             return PermissionDenied(
-                f"{host} has no {what}, or the login for it may not read it",
-                hint=f"check the name, or {login} as another",
+                f"{host} has no {what}, or it may not be read without a login", hint=f"check the name, or {login}"
             )
+        another = f"put another login into {credentials.source}" if credentials.source else f"{login} as another"
         return PermissionDenied(
-            f"{host} has no {what}, or it may not be read without a login", hint=f"check the name, or {login}"
+            f"{host} has no {what}, or {_login(credentials)} may not read it", hint=f"check the name, or {another}"
         )
     if reply.status == 404:
         part = "repository" if code == _NO_REPOSITORY else "image"
@@ -43,6 +44,13 @@ def refusal(reply: Reply, host: str, what: str, *, logged_in: bool) -> EngineErr
         hint = login + " raises the limit at most registries" if reply.status == 429 and not logged_in else ""
         return Passing(f"{host} {why}{until}", hint=hint, after=after)
     return Unavailable(f"{host} answers HTTP {reply.status} when asked for {what}")
+
+
+def login_refused(server: str, host: str, credentials: Credentials) -> PermissionDenied:
+    """`server` is the registry `host` itself, or the one that gives tokens for it."""
+    beside = "" if server == host else f" for {host}"
+    again = f"check {credentials.source}" if credentials.source else f"`lading login {host}` anew"
+    return PermissionDenied(f"{server} refuses {_login(credentials)}{beside}", hint=again)
 
 
 def asked_to_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
@@ -59,6 +67,10 @@ def asked_to_wait(headers: Mapping[str, str], now: float | None = None) -> float
 
 def moment(after: float) -> str:
     return datetime.fromtimestamp(time.time() + after, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _login(credentials: Credentials) -> str:
+    return f"the login of {credentials.source}" if credentials.source else "the login"
 
 
 def _code(reply: Reply) -> str:

@@ -16,9 +16,9 @@ from drivers.images.registry.documents import media_type_of
 from drivers.images.registry.endpoint import Endpoint
 from drivers.images.registry.interface import Patience
 from drivers.images.registry.origin import Origin, Url
-from drivers.images.registry.refusal import moment, refusal
+from drivers.images.registry.refusal import login_refused, moment, refusal
 from drivers.images.registry.stop import Stop
-from drivers.images.registry.tokens import Key, Tokens
+from drivers.images.registry.tokens import Key, Tokens, is_basic
 from drivers.images.registry.transport import Reply, Session
 from drivers.images.registry.trouble import Passing
 from resources.errors import (
@@ -62,14 +62,14 @@ class Asking:
 
     def base(self) -> None:
         """See whether the credentials are taken at all. Raises: PermissionDenied when they are not; as `ask`."""
-        reply = self._authorized("GET", "/v2/", {}, "")
+        reply, _ = self._authorized("GET", "/v2/", {}, "")
         reply.drain()
         if reply.status in (401, 403):
             raise PermissionDenied(f"{self.host} refuses the login", hint="check the name and the password")
         if reply.status == 404:
             raise NotFound(f"{self.host} is no registry", hint="host or host:port, without a path")
         if reply.status != 200:
-            raise self._refused(reply, "/v2/")
+            raise self._refused(reply, "/v2/", "")
 
     def ask(
         self,
@@ -81,18 +81,19 @@ class Asking:
         what: str = "",
     ) -> Reply:
         """One attempt. Raises: as refusal and Session.follow say."""
-        reply = self._authorized(method, f"/v2/{repository}/{path}", headers, f"repository:{repository}:pull")
+        reply, proof = self._authorized(method, f"/v2/{repository}/{path}", headers, f"repository:{repository}:pull")
         if reply.status not in expected:
-            raise self._refused(reply, what)
+            raise self._refused(reply, what, proof)
         return reply
 
-    def _authorized(self, method: str, target: str, headers: Mapping[str, str], scope: str) -> Reply:
+    def _authorized(self, method: str, target: str, headers: Mapping[str, str], scope: str) -> tuple[Reply, str]:
+        """The answer, and what was sent for the last time to prove who asks."""
         left = self._held_back.left(self._who)
         if left:
             raise Passing(f"{self.host} has asked to wait until {moment(left)}", after=left)
         origin = self._where()
         key = Key(self.host, origin, scope, self._credentials)
-        value = self._tokens.known(key)
+        value = self._tokens.known(key) or ""
         for fresh in (False, True):
             sent = {**headers, "Authorization": value} if value else headers
             reply = self._session.follow(method, Url(origin, target), sent, origin)
@@ -104,15 +105,18 @@ class Asking:
                 break
             reply.drain()
             value = self._tokens.obtain(self._session, key, challenges(reply.headers.getlist("WWW-Authenticate")))
-        return reply
+        return reply, value
 
-    def _refused(self, reply: Reply, what: str) -> EngineError:
+    def _refused(self, reply: Reply, what: str, proof: str) -> EngineError:
         origin = self._where()
         if reply.url.origin != origin and 400 <= reply.status < 500 and reply.status not in (408, 429):
             reply.close()
             # Such links are signed and soon out of date: the registry gives another.
             return Passing(f"{reply.url.origin.netloc}, where {self.host} sends us to, answers HTTP {reply.status}")
-        error = refusal(reply, self.host, what, logged_in=self._credentials is not None)
+        if reply.status == 401 and self._credentials is not None and is_basic(proof):
+            reply.close()
+            return login_refused(self.host, self.host, self._credentials)
+        error = refusal(reply, self.host, what, self._credentials)
         if isinstance(error, Passing) and error.after:
             self._held_back.hold(self._who, error.after)
         return error

@@ -13,7 +13,7 @@ from drivers.images.interface import Credentials
 from drivers.images.registry.challenge import Challenge
 from drivers.images.registry.origin import Origin, Url
 from drivers.images.registry.realm import checked_realm
-from drivers.images.registry.refusal import asked_to_wait
+from drivers.images.registry.refusal import asked_to_wait, login_refused
 from drivers.images.registry.transport import Reply, Session
 from drivers.images.registry.trouble import Passing
 from drivers.images.strictjson import load_object
@@ -67,7 +67,10 @@ class Tokens:
         if credentials is None:
             raise PermissionDenied(f"{where} wants a login", hint=f"`lading login {where}`")
         if not credentials.username:
-            raise PermissionDenied(f"{where} wants a name and a password, there is only an identity token for it")
+            again = f"check {credentials.source}" if credentials.source else f"`lading login {where}`"
+            raise PermissionDenied(
+                f"{where} wants a name and a password, and there is only an identity token for it", hint=again
+            )
         return self._keep(key, basic(credentials), _LONGEST)
 
     def _keep(self, key: Key, value: str, seconds: float) -> str:
@@ -81,6 +84,11 @@ class Tokens:
 
 def basic(credentials: Credentials) -> str:
     return f"Basic {base64.b64encode(f'{credentials.username}:{credentials.password}'.encode()).decode()}"
+
+
+def is_basic(value: str) -> bool:
+    """It is a name and a password. Of a token nobody knows what is refused: the login, or this one thing to it."""
+    return value.startswith("Basic ")
 
 
 def _fetch(session: Session, key: Key, challenge: Challenge) -> tuple[str, float]:
@@ -127,7 +135,7 @@ def _refused(reply: Reply, key: Key, where: str) -> Exception:
     if reply.status in (400, 401, 403):
         if key.credentials is None:
             return PermissionDenied(f"{registry} gives nothing without a login", hint=f"`lading login {registry}`")
-        return PermissionDenied(f"{where} refuses the login for {registry}", hint=f"`lading login {registry}` anew")
+        return login_refused(where, registry, key.credentials)
     if reply.status == 429 or reply.status >= 500:
         return Passing(f"{where} gives no token now (HTTP {reply.status})", after=asked_to_wait(reply.headers))
     return Unavailable(f"{where} gives no token (HTTP {reply.status})")

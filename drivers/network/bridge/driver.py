@@ -20,6 +20,7 @@ from drivers.network.arguments import (
 from drivers.network.bridge.endpoints import (
     Endpoint,
     Interface,
+    announce_interface,
     interface_faults,
     look_inside,
     make_pair,
@@ -38,6 +39,7 @@ from drivers.network.bridge.link_names import (
     port_name,
 )
 from drivers.network.bridge.records import NetworkRecord, NetworkRecords
+from drivers.network.bridge.renamed import call_again, merge, stray_port, strays
 from drivers.network.bridge.uplink import uplink_mtu
 from drivers.network.firewall.interface import Firewall, NetworkRules
 from drivers.network.interface import EndpointConfig, EndpointState, Fault, NetworkConfig, NetworkState
@@ -71,7 +73,12 @@ class BridgeNetworks:
             # Nothing can pass before there are rules for it.
             self._firewall.set_network(self._rules(config))
             wanted = self._bridge_link(kernel, record)
+            others = strays(kernel, "bridge", wanted.name, wanted.alias)
+            if there is None and others:
+                there = call_again(kernel, others.pop(), wanted.name)
             bridge = there or make_bridge(kernel, wanted)
+            # Two with the same addresses: what is sent to the network may go to the other one.
+            merge(kernel, bridge, others, _port(config))
             mend_bridge(kernel, wanted, bridge)
             ports = list_links(kernel, master=bridge.index)
             changed = [change_port(_port(config), index=port.index) for port in ports if port.port != _port(config)]
@@ -87,13 +94,16 @@ class BridgeNetworks:
             return NetworkState(None)
         with Netlink() as kernel:
             wanted = self._bridge_link(kernel, self._as_now(kernel, record))
-            (there,) = find_links(kernel, get_link(wanted.name))
+            (named,) = find_links(kernel, get_link(wanted.name))
+            others = strays(kernel, "bridge", wanted.name, wanted.alias)
+            there = named or (others[0] if others else None)
             if there is None:
                 faults = [Fault("bridge", wanted.name, None)]
-            elif not self._is_bridge(there, network_id):
-                faults = [Fault("bridge", wanted.name, f"a link of somebody else's: {there.alias[:80]!a}")]
+            elif named and not self._is_bridge(named, network_id):
+                faults = [Fault("bridge", wanted.name, f"a link of somebody else's: {named.alias[:80]!a}")]
             else:
                 faults = bridge_faults(wanted, there, addresses_of(kernel, there.index))
+                faults[:0] = [Fault("bridge.name", wanted.name, shown(other.name)) for other in others[:1]]
         rules, found = self._rules(record.config), self._firewall.network(network_id)
         if found is None or _described(found) != _described(rules):
             faults.append(Fault("firewall", _described(rules), _described(found) if found else None))
@@ -106,7 +116,9 @@ class BridgeNetworks:
         checked_network_id(network_id)
         _do_all(
             f"network {network_id[:12]} is not wholly gone",
-            lambda: _delete(bridge_name(self._instance, network_id), lambda link: self._is_bridge(link, network_id)),
+            lambda: _delete(
+                "bridge", bridge_name(self._instance, network_id), network_alias(self._instance, network_id)
+            ),
             lambda: self._firewall.remove_network(network_id),
             lambda: self._records.delete(network_id),
         )
@@ -120,11 +132,13 @@ class BridgeNetworks:
     def attach(self, endpoint: EndpointConfig) -> None:
         endpoint = checked_endpoint(endpoint)
         with Netlink() as host, opened(endpoint.netns) as netns:
-            wanted, port = self._look(host, endpoint)
+            wanted, port = self._look(host, endpoint, netns)
             if wanted is None:
                 raise FailedPrecondition(f"there is no network {endpoint.network_id[:12]} to attach to")
             if port and not self._is_port(port, endpoint):
                 raise _in_the_way(port)
+            if port and port.name != wanted.name:
+                port = call_again(host, port, wanted.name)
             if port and not _connect(host, wanted, netns, port, None):
                 # The other end was moved away, or is of a sandbox that this one took the place of.
                 host.do(f"cannot delete the link {port.name}", delete_link(port.index), fine=(errno.ENODEV,))
@@ -137,7 +151,7 @@ class BridgeNetworks:
         alias = endpoint_alias(self._instance, sandbox_id, network_id)
         _do_all(
             f"the endpoint of {sandbox_id[:12]} on network {network_id[:12]} is not wholly gone",
-            lambda: _delete(name, lambda link: link.kind == "veth" and link.alias in ("", alias)),
+            lambda: _delete("veth", name, alias),
             lambda: self.forget(addresses),
         )
 
@@ -147,23 +161,24 @@ class BridgeNetworks:
 
     def endpoint(self, endpoint: EndpointConfig) -> EndpointState | None:
         endpoint = checked_endpoint(endpoint)
-        with Netlink() as host:
-            wanted, port = self._look(host, endpoint)
-        if port is None or not self._is_port(port, endpoint):
-            return None
         try:
-            with opened(endpoint.netns) as netns:
+            with Netlink() as host, opened(endpoint.netns) as netns:
+                wanted, port = self._look(host, endpoint, netns)
+                if port is None or not self._is_port(port, endpoint):
+                    return None
                 interface = run_inside(endpoint.netns, netns, lambda sandbox: look_inside(sandbox, port))
         except FailedPrecondition:
             return None
         if interface is None:
             return None
         if wanted is None:
-            missing = Fault("link.bridge", bridge_name(self._instance, endpoint.network_id), None)
-            return EndpointState(shown(interface.link.name), (missing,))
-        return EndpointState(
-            shown(interface.link.name), (*port_faults(wanted, port), *interface_faults(wanted, interface))
-        )
+            faults = [Fault("link.bridge", bridge_name(self._instance, endpoint.network_id), None)]
+        else:
+            faults = [*port_faults(wanted, port), *interface_faults(wanted, interface)]
+        name = port_name(self._instance, endpoint.sandbox_id, endpoint.network_id)
+        if port.name != name:
+            faults.insert(0, Fault("link.name", name, shown(port.name)))
+        return EndpointState(shown(interface.link.name), tuple(faults))
 
     def attached(self, sandbox_id: str) -> Mapping[str, str]:
         path = self._namespaces / checked_sandbox_id(sandbox_id)
@@ -184,15 +199,17 @@ class BridgeNetworks:
                     found[network_id] = shown(link.name)
         return found
 
-    def _look(self, host: Netlink, endpoint: EndpointConfig) -> tuple[Endpoint | None, Link | None]:
+    def _look(self, host: Netlink, endpoint: EndpointConfig, netns: int) -> tuple[Endpoint | None, Link | None]:
         """What the endpoint shall be, None without a network; and the host's end, None when it is not there."""
         network_id = endpoint.network_id
         name = port_name(self._instance, endpoint.sandbox_id, network_id)
         bridge, port = find_links(host, get_link(bridge_name(self._instance, network_id)), get_link(name))
+        alias = endpoint_alias(self._instance, endpoint.sandbox_id, network_id)
+        if port is None:
+            port = run_inside(endpoint.netns, netns, lambda sandbox: stray_port(host, sandbox, alias))
         record = self._records.read(network_id)
         if record is None or bridge is None or not self._is_bridge(bridge, network_id):
             return None, port
-        alias = endpoint_alias(self._instance, endpoint.sandbox_id, network_id)
         mtu = endpoint.mtu or _mtu(host, record)
         return Endpoint(endpoint, name, alias, link_mac(alias), bridge, mtu, _port(record.config)), port
 
@@ -231,28 +248,44 @@ class BridgeNetworks:
 
 def _connect(host: Netlink, wanted: Endpoint, netns: int, port: Link, fresh: Interface | None) -> bool:
     """Put both ends right; tell whether the other end is in that namespace. `fresh` is one that was just made."""
-    if port_faults(wanted, port):
-        mend_port(host, wanted, port)
+    doing = f"cannot change {wanted.name} as a port of the bridge {wanted.bridge.name}"
+    wrong = port_faults(wanted, port)
+    # A port that sends back what came from it does not while there are announcements: the kernel would warn of somebody with
+    # the same address.
+    quiet = replace(wanted, port=replace(wanted.port, hairpin=False))
+    if wrong:
+        mend_port(host, quiet, port)
 
     def settle(sandbox: Netlink) -> bool:
         interface = fresh or look_inside(sandbox, port)
-        if interface and interface_faults(wanted, interface):
+        if interface is None:
+            return False
+        faults = interface_faults(wanted, interface)
+        if faults:
+            if not wrong:
+                host.do(doing, change_port(quiet.port, index=port.index))
             mend_interface(sandbox, wanted, interface)
-        return interface is not None
+        # The kernel lets packets through a link some time after both its ends are up, and through a bridge some time after
+        # its first port; from 6.8 on it does so before it answers a question about it. Otherwise a first packet may be lost,
+        # which is sent again a second later.
+        host.ask(get_link(index=port.index), get_link(index=wanted.bridge.index))
+        if wrong or faults:
+            announce_interface(sandbox, wanted, interface)
+            host.do(doing, change_port(wanted.port, index=port.index))
+        return True
 
-    connected = run_inside(wanted.config.netns, netns, settle)
-    # The kernel lets packets through a link some time after both its ends are up, and through a bridge some time after its
-    # first port; from 6.8 on it does so before it answers a question about it. Otherwise a first packet may be lost, which is
-    # sent again a second later.
-    host.ask(get_link(index=port.index), get_link(index=wanted.bridge.index))
-    return connected
+    return run_inside(wanted.config.netns, netns, settle)
 
 
-def _delete(name: str, ours: Callable[[Link], bool]) -> None:
+def _delete(kind: str, name: str, alias: str) -> None:
+    """What has the name or, once somebody gave it another, the alias."""
     with Netlink() as host:
-        (link,) = find_links(host, get_link(name))
-        if link and ours(link):
-            host.do(f"cannot delete the link {name}", delete_link(link.index), fine=(errno.ENODEV,))
+        named = [link for link in find_links(host, get_link(name)) if link]
+        ours = [link for link in named if link.kind == kind and link.alias in ("", alias)]
+        if kind == "bridge" or not ours:  # of ports there are many, and hardly ever one too many
+            ours += strays(host, kind, name, alias)
+        for link in ours:
+            host.do(f"cannot delete the link {shown(link.name)}", delete_link(link.index), fine=(errno.ENODEV,))
 
 
 def _do_all(unless: str, *steps: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from drivers.network.arguments import has_ipv6, shown
 from drivers.network.interface import EndpointConfig, Fault
+from drivers.network.netlink.announcements import announce
 from drivers.network.netlink.links import (
     IPV4_SETTINGS,
     IPV6_SETTINGS,
@@ -134,6 +135,7 @@ def interface_faults(wanted: Endpoint, there: Interface) -> list[Fault]:
 
 
 def mend_interface(sandbox: Netlink, wanted: Endpoint, there: Interface) -> None:
+    """To be announced afterwards."""
     config = wanted.config
     if there.link.name != config.interface:
         there = replace(there, link=_renamed(sandbox, there.link, config.interface))
@@ -145,14 +147,21 @@ def mend_interface(sandbox: Netlink, wanted: Endpoint, there: Interface) -> None
         # Bringing it up makes no route that was lost with it, and IPv6 has lost its addresses too.
         kept = [address for address in there.addresses if ":" not in address.value]
         there = replace(there, addresses=kept, routes=())
+    # One that is up gets it with the announcement: who ends before that has a fault left to mend.
+    mac = "" if link.up else config.mac
     sandbox.do(
         f"cannot set up the interface {link.name}",
-        change_link(index=link.index, mac=config.mac, mtu=wanted.mtu, settings=settings),
+        change_link(index=link.index, mac=mac, mtu=wanted.mtu, settings=settings),
         change_link(index=link.index, up=True),
         *address_changes(link.index, config.addresses, there.addresses),
         *route_changes(link.index, config.gateways, there.routes),
         fine=SETTLED,
     )
+
+
+def announce_interface(sandbox: Netlink, wanted: Endpoint, there: Interface) -> None:
+    config = wanted.config
+    announce(sandbox, there.link.index, config.interface, config.mac, ipv6=has_ipv6(config.addresses))
 
 
 def _renamed(sandbox: Netlink, link: Link, name: str) -> Link:

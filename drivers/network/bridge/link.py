@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from drivers.network.arguments import has_ipv6
 from drivers.network.interface import Fault
+from drivers.network.netlink.announcements import announce
 from drivers.network.netlink.links import (
     IPV4_SETTINGS,
     IPV6_SETTINGS,
@@ -89,7 +90,10 @@ def mend_bridge(kernel: Netlink, wanted: BridgeLink, there: Link) -> None:
             if not found and wanted.ipv6:
                 raise Unsupported("this kernel has no IPv6", hint="give the network IPv4 subnets alone")
     settings = {name: value for name, value in wanted.settings.items() if name in IPV4_SETTINGS}
-    shape = change_link(index=there.index, alias=wanted.alias, mac=wanted.mac, mtu=wanted.mtu, settings=settings)
+    # One that is up gets it with the announcement: who ends before that has a fault left to mend.
+    mac = "" if there.up else wanted.mac
+    shape = change_link(index=there.index, alias=wanted.alias, mac=mac, mtu=wanted.mtu, settings=settings)
     kernel.do(doing, shape, change_bridge(there.index), change_link(index=there.index, up=True))
     addresses = addresses_of(kernel, there.index)
     kernel.do(doing, *address_changes(there.index, wanted.addresses, addresses), fine=SETTLED)
+    announce(kernel, there.index, wanted.name, wanted.mac, ipv6=wanted.ipv6)

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from drivers.kernel import files
 from drivers.kernel.durable import write_atomic
 from drivers.network.arguments import check_network, is_network_id
 from drivers.network.interface import NetworkConfig, Pool
-from resources.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
+from resources.errors import OUT_OF_DESCRIPTORS, FailedPrecondition, InvalidArgument, ResourceExhausted
 
 _SUFFIX = ".json"
+_MAX_RECORD = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class NetworkRecords:
 
     def write(self, record: NetworkRecord) -> None:
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.make_folder(str(self._folder))
             write_atomic(self._path(record.config.id), json.dumps(asdict(record)).encode())
         except OSError as error:
             raise ResourceExhausted(f"cannot write to {self._folder}: {error.strerror}") from error
@@ -38,19 +40,23 @@ class NetworkRecords:
     def read(self, network_id: str) -> NetworkRecord | None:
         """None too of what is no record: applying makes it anew."""
         try:
-            found = _decoded(json.loads(self._path(network_id).read_bytes()))
-        except (FileNotFoundError, ValueError, TypeError, KeyError, InvalidArgument):
+            found = _decoded(json.loads(files.read(str(self._path(network_id)), _MAX_RECORD)))
+        except OSError as error:
+            if error.errno in OUT_OF_DESCRIPTORS:
+                raise
+            return None
+        except (ValueError, TypeError, KeyError, InvalidArgument, RecursionError):
             return None
         return found if found.config.id == network_id else None
 
     def delete(self, network_id: str) -> None:
         try:
-            self._path(network_id).unlink(missing_ok=True)
+            files.clear(str(self._path(network_id)))
         except OSError as error:
             raise FailedPrecondition(f"cannot remove {self._path(network_id)}: {error.strerror}") from error
 
     def list(self) -> Sequence[str]:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             names = [name.removesuffix(_SUFFIX) for name in os.listdir(self._folder) if name.endswith(_SUFFIX)]
             return [name for name in names if is_network_id(name)]
         return []

@@ -26,6 +26,11 @@ class Claim:
         return tuple(value for _, value in sorted(self.has.items()))
 
 
+def formerly(holder: Holder) -> bool:
+    """It holds the value only until whatever uses it on the host has left it."""
+    return holder.slot.startswith(_HAD)
+
+
 class Claims:
     def __init__(self, allocations: Allocations) -> None:
         self._allocations = allocations
@@ -87,7 +92,7 @@ class Claims:
         while ahead:
             one = ahead.pop()
             for holder in holders(one, self.of(one, pool).awaits.values()):
-                if holder.uid == one or holder.slot.startswith(_HAD):
+                if holder.uid == one or formerly(holder):
                     continue  # what is its own, or let go anyway
                 if holder.uid == uid:
                     return True

@@ -39,6 +39,15 @@ class SubnetRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    subnet: str
+    network: str
+    """That has it, in words: `network/edge`."""
+    passing: bool = False
+    """It is to leave it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SubnetClaim:
     """How a network stands with just what it asks for."""
 
@@ -54,8 +63,8 @@ class SubnetClaim:
     """It is noted that it waits, though it need not any more."""
     yields: bool = False
     """It is in a ring of networks, each of which waits for a subnet that the next one has, and the one to give way."""
-    obstacle: str = ""
-    """Which other network has something of it, in words."""
+    obstacle: Obstacle | None = None
+    """What of it another network has."""
 
 
 @dataclass(frozen=True, slots=True)

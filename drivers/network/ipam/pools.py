@@ -6,12 +6,13 @@ at what is taken: both can be lost, and are read from the store again.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from drivers.network.interface import Pool
 from drivers.network.ipam import subnets
-from drivers.network.ipam.claims import Claims
+from drivers.network.ipam.claims import Claims, formerly
 from drivers.network.ipam.host_routes import Route
-from drivers.network.ipam.interface import AddressClaim, Allocations, Holder, SubnetClaim, SubnetRequest
+from drivers.network.ipam.interface import AddressClaim, Allocations, Holder, Obstacle, SubnetClaim, SubnetRequest
 from drivers.network.ipam.lost_races import LostRaces
 from drivers.network.ipam.next_fit import Searches
 from drivers.network.ipam.subnets import AddressPool, Network, parsed_address, parsed_network
@@ -24,8 +25,15 @@ _ADDRESSES = "address/"
 _FAMILIES = {4: "ipv4", 6: "ipv6"}
 
 
+class _Held(NamedTuple):
+    subnet: str
+    holder: Holder
+
+
 class DefaultIpam:
-    """`link` is the name of a network's own link, whose routes are in nobody's way; `describe` says for people who a uid is."""
+    """`link` is the name of a network's own link, whose routes are in nobody's way; `describe` says for people who the
+    first uid is, to whom the second one is; `desired` are the subnets that networks ask for, by uid, if that is known: of
+    all that are there and not being deleted, none where the choice is the engine's."""
 
     def __init__(
         self,
@@ -34,7 +42,8 @@ class DefaultIpam:
         routes: Callable[[], Sequence[Route]],
         link: Callable[[str], str],
         address_pools: Sequence[AddressPool],
-        describe: Callable[[str], str] = lambda uid: uid[:12],
+        describe: Callable[[str, str], str] = lambda uid, _: uid[:12],
+        desired: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None,
     ) -> None:
         self._allocations = allocations
         self._claims = Claims(allocations)
@@ -42,6 +51,7 @@ class DefaultIpam:
         self._link = link
         self._address_pools = [(pool.checked(), pool.size) for pool in address_pools]
         self._describe = describe
+        self._desired = desired
         self._lock = threading.Lock()
         self._searches = Searches()
 
@@ -71,7 +81,6 @@ class DefaultIpam:
         pools = _given(claim.has, asked)
         inhabited = bool(claim.had or not pools) and self._inhabited(network_id, pools)
         others = () if pools else self._subnet_holders(network_id, (one.subnet for one in asked))
-        found = (f"its subnet is {value} of {self._describe(who.uid)}'s" for value, who in others)
         return SubnetClaim(
             pools=pools,
             had=claim.had,
@@ -79,12 +88,12 @@ class DefaultIpam:
             stale=bool(pools and claim.awaits),
             yields=not pools and self.yields_subnets(network_id),
             inhabited=inhabited,
-            obstacle=next(found, ""),
+            obstacle=self._obstacle(network_id, others),
         )
 
     def yields_subnets(self, network_id: str) -> bool:
         def holders(uid: str, wanted: Iterable[str]) -> Iterator[Holder]:
-            return (holder for _, holder in self._subnet_holders(uid, wanted))
+            return (other.holder for other in self._subnet_holders(uid, wanted))
 
         return self._claims.yields(network_id, _SUBNETS, holders)
 
@@ -144,7 +153,7 @@ class DefaultIpam:
         for address in wanted:
             who = self._allocations.taken(_ADDRESSES + network_id, address).get(address)
             if who is not None and who.uid != holder:
-                return f"the address {address} is {self._describe(who.uid)}'s"
+                return f"the address {address} is {self._describe(who.uid, holder)}'s"
         return ""
 
     def await_addresses(self, network_id: str, holder: str, *, ipv4: str = "", ipv6: str = "") -> None:
@@ -174,14 +183,28 @@ class DefaultIpam:
 
         return holders
 
-    def _subnet_holders(self, network_id: str, wanted: Iterable[str]) -> Iterator[tuple[str, Holder]]:
+    def _subnet_holders(self, network_id: str, wanted: Iterable[str]) -> Iterator[_Held]:
         """Other networks, with the subnets they have that overlap what is wanted."""
         asked = [parsed_network(subnet) for subnet in wanted]
         if not asked:
             return
         for value, who in self._allocations.taken(_SUBNETS).items():
             if who.uid != network_id and any(subnets.overlap(one, parsed_network(value)) for one in asked):
-                yield value, who
+                yield _Held(value, who)
+
+    def _obstacle(self, network_id: str, others: Iterable[_Held]) -> Obstacle | None:
+        """One that stays comes first."""
+        found = (Obstacle(one.subnet, self._describe(one.holder.uid, network_id), self._passes(one)) for one in others)
+        return min(found, key=lambda one: one.passing, default=None)
+
+    def _passes(self, held: _Held) -> bool:
+        if formerly(held.holder):
+            return True
+        networks = self._desired()
+        if networks is None:
+            return False
+        asked = networks.get(held.holder.uid)
+        return asked is None or not (held.subnet in asked if asked else held.holder.slot == _AUTOMATIC)
 
     def _inhabited(self, network_id: str, pools: Sequence[Pool]) -> bool:
         """Whether anybody has an address of it that is in none of these."""
@@ -203,7 +226,7 @@ class DefaultIpam:
         for other, uid in self._others(network_id):
             if subnets.overlap(subnet, other):
                 raise Conflict(
-                    f"the subnet {subnet} overlaps {other} of the network {self._describe(uid)}",
+                    f"the subnet {subnet} overlaps {other} of {self._describe(uid, network_id)}",
                     hint="give one of them another subnet",
                 )
         for other, route in self._foreign_routes(network_id):
@@ -216,6 +239,8 @@ class DefaultIpam:
     def _free_subnet(self, network_id: str) -> str:
         blocked = [other for other, _ in self._others(network_id)]
         blocked += [other for other, _ in self._foreign_routes(network_id)]
+        # What another one asks for it is about to have.
+        blocked += [parsed_network(one) for asked in (self._desired() or {}).values() for one in asked]
         for pool, size in self._address_pools:
             found = subnets.first_free(pool, size, blocked)
             if found is not None:
@@ -237,7 +262,7 @@ class DefaultIpam:
             raise InvalidArgument(f"no container can have the address {address}: it {flaw}")
         who = self._allocations.taken(_ADDRESSES + network_id, str(address)).get(str(address))
         if who is not None and who.uid != holder:
-            raise Conflict(f"the address {address} is {self._describe(who.uid)}'s already")
+            raise Conflict(f"the address {address} is {self._describe(who.uid, holder)}'s already")
         return str(address)
 
     def _free_address(self, network_id: str, family: Sequence[Pool], holder: str) -> str:

@@ -10,6 +10,9 @@ from drivers.network.names.zones import Zones
 MAX_UDP_ADDRESSES = 16
 """The truncation bit then tells that TCP has all of them."""
 
+_LOOPBACK = ((wire.A, bytes((127, 0, 0, 1))), (wire.AAAA, bytes(15) + b"\1"))
+"""What localhost and all below it are, whoever is called so (RFC 6761)."""
+
 _order = Random()
 T = TypeVar("T")
 
@@ -28,6 +31,8 @@ def own_answer(zones: Zones, sandbox_id: str, query: wire.Query, *, forward: boo
         return Answer(wire.REFUSED)
     if query.type in (wire.AXFR, wire.IXFR):
         return Answer(wire.NOTIMP)
+    if wire.is_localhost(query.name):
+        return Answer(wire.NOERROR, [one for one in _LOOPBACK if query.type in (one[0], wire.ANY)])
     found = zones.addresses(sandbox_id, query.name)
     if found is not None:
         records: list[tuple[int, bytes]] = []

@@ -3,20 +3,23 @@
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import resources.errors
-from drivers.network.names.framing import SNAPSHOT, SOCKET, VERSION, FrameError, Frames, Message, frame
+from drivers.kernel import files
+from drivers.network.names.connection import TIMEOUT, Gone, connect, is_open, peer, process_of
+from drivers.network.names.framing import LOCK, LOG, SNAPSHOT, VERSION, FrameError, Frames, Message, frame
+from drivers.network.names.holder import end_holder
 from drivers.network.names.interface import Forward, SandboxNames
+from drivers.network.names.pace import Pace
 from drivers.network.names.records import (
     checked_forwards,
     checked_names,
@@ -27,16 +30,12 @@ from drivers.network.names.records import (
     sandbox_from,
     sandbox_message,
 )
+from drivers.network.names.watch import ProcessWatch
 from resources.errors import Unavailable
 
 _PROCESS = Path(__file__).with_name("process.py")
-_TIMEOUT = 5.0
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "MALLOC_ARENA_MAX": "1"}
-_PEER = struct.Struct("=3i")
-
-
-class _Gone(Exception):
-    """There is no process, or it ended before it answered."""
+_START_WAIT = 20.0
 
 
 class ResolverClient:
@@ -52,9 +51,12 @@ class ResolverClient:
         self._socket: socket.socket | None = None
         self._kept: int | None = None
         """What every process is given first of all."""
+        self._watch = ProcessWatch(self.folder)
+        self._pace = Pace()
 
     def close(self) -> None:
         """Leave the process alone."""
+        self._watch.close()
         with self._lock:
             self._hang_up()
             if self._kept is not None:
@@ -71,14 +73,18 @@ class ResolverClient:
             for _ in range(3):
                 try:
                     return self._exchange(message)
-                except _Gone:
+                except Gone:
                     # It was killed, or the engine before this one has ended it: what was asked may have been done or not,
                     # and is asked again.
                     if not self._is_there():
                         if not start:
                             return None
                         self._start()
-        raise Unavailable("the resolver process ends whenever it is asked", hint=f"see {self.folder}/log")
+        raise Unavailable("the resolver process ends whenever it is asked", hint=self._see_log())
+
+    def endings(self) -> Iterator[float]:
+        for _ in self._watch.endings():
+            yield self._pace.left(time.monotonic())
 
     def keep(self, fd: int, *, start: bool) -> None:
         with self._lock:
@@ -87,7 +93,7 @@ class ResolverClient:
                     os.close(self._kept)
                 self._kept = os.dup(fd)
                 self._hang_up()
-            if self._socket is None or not _is_open(self._socket):
+            if self._socket is None or not is_open(self._socket):
                 self._hang_up()
                 self.ask("socket.has", start=start)  # a connection begins with it
 
@@ -98,40 +104,43 @@ class ResolverClient:
                 try:
                     self._exchange({"op": "socket.kept"}, came)
                     break
-                except _Gone:
+                except Gone:
                     continue
             return came[0] if came else None
 
     def pid(self) -> int | None:
         """Of the process; None when there is none."""
         try:
-            with contextlib.closing(_connect(self.folder)) as connection:
-                return _peer(connection)
-        except _Gone:
+            with contextlib.closing(connect(self.folder)) as connection:
+                return peer(connection)
+        except Gone:
             return None
 
     def stop(self) -> None:
         with self._lock:
             self._hang_up()  # what is open may lead to a process that is dead, and another one be there
-            with contextlib.suppress(_Gone):
+            with contextlib.suppress(Gone):
                 self._end()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            end_holder(str(self.folder / LOCK))
+            with contextlib.suppress(OSError):
+                files.clear(str(self.folder))
+            self._pace = Pace()
 
     def holds(self, kind: str, key: str) -> bool:
         """Whether the snapshot knows of it, process or no process."""
-        return (self.folder / SNAPSHOT / kind / key).exists()
+        return os.path.lexists(self.folder / SNAPSHOT / kind / key)
 
     def _exchange(self, message: Message, came: list[int] | None = None) -> Any:
         connection = self._connected()
         answer = self._said(connection, message, came=came)
         if "error" in answer:
             kind = getattr(resources.errors, str(answer["error"]), Unavailable)
-            raise kind(str(answer["message"]))
+            raise kind(str(answer["message"]), hint=self._see_log() if answer.get("logged") else "")
         return answer["ok"]
 
     def _connected(self, *, replace: bool = True) -> socket.socket:
         if self._socket is None:
-            self._socket = _connect(self.folder)
+            self._socket = connect(self.folder)
             greeting = self._said(self._socket, {"op": "hello", "version": VERSION})
             if greeting.get("version") != VERSION:
                 # Its snapshot stays, and is what the new one begins with.
@@ -142,6 +151,7 @@ class ResolverClient:
                     )
                 self._start()
                 return self._connected(replace=False)
+            self._watch.met(peer(self._socket))
             if self._kept is not None:
                 self._said(self._socket, {"op": "socket.keep"}, passed=self._kept)
         return self._socket
@@ -149,7 +159,7 @@ class ResolverClient:
     def _said(
         self, connection: socket.socket, message: Message, *, passed: int | None = None, came: list[int] | None = None
     ) -> Message:
-        """`passed` is a descriptor that goes with it; those that come with the answer are put into `came`. Raises: _Gone,
+        """`passed` is a descriptor that goes with it; those that come with the answer are put into `came`. Raises: Gone,
         Unavailable."""
         try:
             data = frame(message)
@@ -174,7 +184,7 @@ class ResolverClient:
             raise Unavailable("the resolver process was asked too much at once") from None
         except OSError:
             self._hang_up()
-            raise _Gone from None
+            raise Gone from None
         return answer
 
     def _hang_up(self) -> None:
@@ -184,38 +194,43 @@ class ResolverClient:
 
     def _is_there(self) -> bool:
         try:
-            _connect(self.folder).close()
-        except _Gone:
+            connect(self.folder).close()
+        except Gone:
             return False
         return True
 
     def _end(self, *, kill: bool = False) -> None:
-        """Tell the process to end, and wait until it has; one that does not is killed. Raises: _Gone."""
-        connection = self._socket or _connect(self.folder)
+        """Tell the process to end, and wait until it has; one that does not is killed. Raises: Gone."""
+        connection = self._socket or connect(self.folder)
         self._socket = connection
         try:
-            process = os.pidfd_open(_peer(connection))
-        except ProcessLookupError:
+            process = process_of(connection)
+        except Gone:
             self._hang_up()
-            raise _Gone from None
+            raise
         try:
-            if not _is_open(connection):
-                raise _Gone  # and that number may be another process's by now
             ended = select.poll()
             ended.register(process, select.POLLIN)
             with contextlib.suppress(OSError):
                 connection.sendall(frame({"op": "exit"}))
-            if kill or not ended.poll(_TIMEOUT * 500):
+            if kill or not ended.poll(TIMEOUT * 500):
                 signal.pidfd_send_signal(process, signal.SIGKILL)
-                ended.poll(_TIMEOUT * 500)
+                ended.poll(TIMEOUT * 500)
         finally:
             os.close(process)
             self._hang_up()
 
     def _start(self) -> None:
         """Raises: Unavailable. Of two that start it at once one finds the other's."""
+        now = time.monotonic()
+        if pause := self._pace.left(now):
+            raise Unavailable(
+                f"the resolver process has ended {self._pace.times} times in a row, and is started again in {pause:.1f} s",
+                hint=self._see_log(),
+            )
+        self._pace.begin(now)
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.make_folder(str(self.folder))
             answer = subprocess.run(
                 [sys.executable, "-I", "-S", str(_PROCESS), str(self.folder), self._instance],
                 stdin=subprocess.DEVNULL,
@@ -224,14 +239,23 @@ class ResolverClient:
                 cwd="/",
                 env=_ENVIRONMENT,
                 start_new_session=True,
-                timeout=_TIMEOUT * 4,
+                timeout=_START_WAIT,
                 check=False,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise Unavailable(f"the resolver process cannot be started: {type(error).__name__}") from error
+        except OSError as error:
+            raise self._unstarted(files.reason(error)) from error
+        except subprocess.TimeoutExpired as error:
+            end_holder(str(self.folder / LOCK))
+            raise self._unstarted(f"it was not ready within {_START_WAIT:.0f} s and was ended") from error
         if answer.returncode and not self._is_there():
-            reason = answer.stdout.decode(errors="replace").strip().splitlines()[-1:] or ["it ended at once"]
-            raise Unavailable(f"the resolver process cannot be started: {reason[0][:200]}")
+            lines = answer.stdout.decode(errors="replace").strip().splitlines()[-1:]
+            raise self._unstarted(lines[0][:400] if lines else "it ended at once")
+
+    def _unstarted(self, why: str) -> Unavailable:
+        return Unavailable(f"the resolver process cannot be started: {why}", hint=self._see_log())
+
+    def _see_log(self) -> str:
+        return f"see {self.folder}/{LOG}"
 
 
 class ResolverNames:
@@ -271,34 +295,3 @@ class ResolverProxies:
 
     def list(self) -> Sequence[str]:
         return self._client.ask("proxies.list") or []
-
-
-def _is_open(connection: socket.socket) -> bool:
-    try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-
-
-def _peer(connection: socket.socket) -> int:
-    pid: int = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0]
-    return pid
-
-
-def _connect(folder: Path) -> socket.socket:
-    """Raises: _Gone."""
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):  # a timeout of Python's costs a system call more each time
-        made.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", int(_TIMEOUT), 0))
-    try:
-        at = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            made.connect(f"/proc/self/fd/{at}/{SOCKET}")  # the path may be longer than the address of a socket may be
-        finally:
-            os.close(at)
-    except OSError:
-        made.close()
-        raise _Gone from None
-    return made

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
+from drivers.kernel import files
 from drivers.network.names.framing import VERSION, FrameError, Frames, Message, frame
 from drivers.network.names.loop import READ, WRITE, Loop
 from drivers.network.names.refusal import Refusal
@@ -136,4 +137,6 @@ class Conversation:
             return {"error": refusal.kind, "message": refusal.message}
         except Exception as error:
             self._control.report(error)
-            return {"error": "Unavailable", "message": f"the resolver failed: {type(error).__name__}"}
+            what = f"the resolver failed at {str(operation)[:40]}"
+            said = f"{what}: {files.reason(error)}" if isinstance(error, OSError) else what
+            return {"error": "Unavailable", "message": said, "logged": True}

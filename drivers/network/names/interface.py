@@ -5,7 +5,7 @@ It is one process an engine, of the standard library alone, started by the engin
 the run root, with a snapshot of all it was told beside it, from which one that was killed goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -90,6 +90,14 @@ class Names(Protocol):
 
     def stop(self) -> None:
         """End the process; its snapshot is deleted."""
+
+
+class Watched(Protocol):
+    """The resolver process as one that may be killed."""
+
+    def endings(self) -> Iterator[float]:
+        """Whenever it has ended, however, and whoever started it; blocks until the resolver is closed. Tells how many seconds
+        it is not started again: 0, but for one that ends again and again. Hints only."""
 
 
 class Keeper(Protocol):

@@ -1,6 +1,6 @@
 """The resolver process: `python -I -S process.py <folder> <instance>`.
 
-It is started by path and loads the standard library and this package's own modules alone. It puts itself in the background:
+It is started by path and loads the standard library and modules of ours that need no more. It puts itself in the background:
 whoever starts it reads "ready", or why not, and its exit code.
 """
 
@@ -16,18 +16,23 @@ import fcntl
 import resource
 import signal
 import socket
+import stat
 import time
 from contextlib import suppress
 
+from drivers.kernel import files
 from drivers.network.names.control import Control
 from drivers.network.names.framing import LOCK, LOG, SNAPSHOT, SOCKET
+from drivers.network.names.holder import NAME, end_holder, holder
 from drivers.network.names.limits import Descriptors
 from drivers.network.names.loop import Loop
 from drivers.network.names.service import Service
 from drivers.network.names.snapshot import Snapshot
 
 _LOCK_WAIT = 5.0
-"""How long one that was told to end, or killed, may take to be gone."""
+"""How long one that was told to end, or killed, may take to be gone. Then it is ended."""
+_READY_WAIT = 15
+"""Seconds until the kernel ends a process that is not ready: whatever it hangs at, it is in nobody's way."""
 _MAX_LOG = 64 * 1024
 _OUT_OF_MEMORY_SCORE = b"-500"
 _SPARE = 128
@@ -41,7 +46,7 @@ class Log:
     """Short lines of our own words: no name, no packet. When it is full it begins anew."""
 
     def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._fd = files.held_open(path, os.O_WRONLY | os.O_APPEND)
 
     def say(self, text: str) -> None:
         with suppress(OSError):
@@ -50,26 +55,30 @@ class Log:
             os.write(self._fd, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n".encode())
 
     def failure(self, error: Exception) -> None:
-        at = error.__traceback__
-        while at is not None and at.tb_next is not None:
-            at = at.tb_next
-        where = f"{os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno}" if at is not None else "?"
         number = f" {error.errno}" if isinstance(error, OSError) else ""
-        self.say(f"failed: {type(error).__name__}{number} at {where}")
+        self.say(f"failed: {type(error).__name__}{number} at {_where(error)}")
+
+
+def _where(error: Exception) -> str:
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return f"{os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno}" if at is not None else "?"
 
 
 def main(folder: str) -> int:
     os.umask(0o077)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
     reader, writer = os.pipe()
     if os.fork():
         os.close(writer)
         answer = os.read(reader, 4096)
-        os.write(1, answer or b"it ended at once")
+        os.write(1, answer or b"it ended before it was ready")
         return 0 if answer == b"ready" else 1
     os.close(reader)
     _leave_everything(writer)
+    signal.alarm(_READY_WAIT)
     try:
+        files.make_folder(folder)
         lock = _locked(folder)
         if lock is None:
             os.write(writer, b"ready")
@@ -77,8 +86,8 @@ def main(folder: str) -> int:
             _serve(folder, lock, writer)
     except Exception as error:
         with suppress(OSError):
-            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
-            os.write(writer, reason.encode())
+            said = files.reason(error) if isinstance(error, OSError) else f"it failed at {_where(error)}"
+            os.write(writer, said.encode(errors="replace")[:4096])
         return 1
     return 0
 
@@ -96,6 +105,7 @@ def _serve(folder: str, lock: int, writer: int) -> None:
     with suppress(BrokenPipeError):  # whoever started it was killed meanwhile
         os.write(writer, b"ready")
     os.close(writer)
+    signal.alarm(0)
     loop.run()
 
 
@@ -129,11 +139,12 @@ def _listening(folder: str) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     temporary = f".{SOCKET}.new"
     os.chdir(folder)  # the path may be longer than the address of a socket may be
-    with suppress(FileNotFoundError):
-        os.unlink(temporary)
+    files.clear(temporary)
     made.bind(temporary)
     os.chmod(temporary, 0o600)
     made.listen(_BACKLOG)
+    if (there := _status(".", SOCKET)) is not None and stat.S_ISDIR(there.st_mode):
+        files.clear(SOCKET)
     os.rename(temporary, SOCKET)
     os.chdir("/")
     return made
@@ -145,9 +156,9 @@ def _locked(folder: str) -> int | None:
     Raises: TimeoutError.
     """
     path = os.path.join(folder, LOCK)
-    deadline = time.monotonic() + _LOCK_WAIT
+    deadline, patient = time.monotonic() + _LOCK_WAIT, True
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = files.held_open(path, os.O_RDWR)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(fd).st_ino == os.stat(path).st_ino:
@@ -157,7 +168,12 @@ def _locked(folder: str) -> int | None:
                 return None
         os.close(fd)
         if time.monotonic() > deadline:
-            raise TimeoutError(errno.ETIMEDOUT, "")
+            if not patient:
+                raise TimeoutError(
+                    errno.ETIMEDOUT, f"held by process {holder(path) or 'unknown'}, which does not answer", path
+                )
+            end_holder(path)
+            deadline, patient = time.monotonic() + 1.0, False
         time.sleep(0.005)
 
 
@@ -180,7 +196,8 @@ def _leave_everything(keep: int) -> None:
     os.chdir("/")
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
     null = os.open("/dev/null", os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
@@ -191,7 +208,7 @@ def _leave_everything(keep: int) -> None:
                 os.close(fd)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for path, text in (("oom_score_adj", _OUT_OF_MEMORY_SCORE), ("comm", b"lading-resolver")):
+    for path, text in (("oom_score_adj", _OUT_OF_MEMORY_SCORE), ("comm", NAME)):
         with suppress(OSError), open(f"/proc/self/{path}", "wb") as file:
             file.write(text)
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
+from drivers.kernel import files
 from drivers.network.names.control import Passed
 from drivers.network.names.framing import Message
 from drivers.network.names.hostservers import HostServers
@@ -39,21 +40,16 @@ class Service:
     def restore(self) -> tuple[int, int]:
         """What is there again and what is not any more: namespaces that are gone, ports that somebody took meanwhile."""
         found = lost = 0
-        for key, message in self._snapshot.load("names"):
-            try:
-                self._sandboxes.set(message)
-                found += 1
-            except (Refusal, KeyError, TypeError, ValueError):
-                self._snapshot.remove("names", key)
+        for kind, restore in (("names", self._restore_names), ("proxies", self._restore_ports)):
+            for key, message in self._snapshot.load(kind):
+                # Whatever somebody wrote there keeps no process from being there for all the others.
+                with suppress(Exception):
+                    if restore(key, message):
+                        found += 1
+                        continue
                 lost += 1
-        for owner, message in self._snapshot.load("proxies"):
-            with suppress(KeyError, TypeError, ValueError):
-                if self._ports.restore(owner, _forwards(message)):
-                    # Of those that somebody has by now the engine asks again.
-                    found += 1
-                    continue
-            self._snapshot.remove("proxies", owner)
-            lost += 1
+                with suppress(OSError):
+                    self._snapshot.remove(kind, key)
         return found, lost
 
     def handle(self, message: Message, came: list[int]) -> object:
@@ -72,6 +68,16 @@ class Service:
         before, self._kept = self._kept, came.pop(0)
         if before is not None:
             os.close(before)
+
+    def _restore_names(self, key: str, message: Message) -> bool:
+        if message["id"] != key:
+            return False
+        self._sandboxes.set(message)
+        return True
+
+    def _restore_ports(self, owner: str, message: Message) -> bool:
+        """Of those that somebody has by now the engine asks again."""
+        return bool(self._ports.restore(owner, _forwards(message)))
 
     def _set_names(self, message: Message) -> None:
         sandbox = message["sandbox"]
@@ -94,8 +100,8 @@ class Service:
         try:
             self._snapshot.save(kind, key, message)
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else "it cannot be written"
-            raise Refusal("ResourceExhausted", f"the resolver's snapshot: {reason}") from None
+            reason = files.reason(error)
+            raise Refusal("ResourceExhausted", f"the resolver cannot write its snapshot {reason}") from None
 
     def _exit(self, _message: Message) -> None:
         self._loop.stop()

@@ -27,6 +27,7 @@ _RECORD = Struct(">HHHIH")  # a pointer to the question's name before it
 _NAME_AT_QUESTION = 0xC00C
 _V4_SUFFIX = b"\x07in-addr\x04arpa\x00"
 _V6_SUFFIX = b"\x03ip6\x04arpa\x00"
+_LOCALHOST = b"\x09localhost\0"
 _NIBBLES = re.compile(rb"(?:\x01[0-9a-f]){32}")
 
 
@@ -212,6 +213,16 @@ def encode_name(name: str) -> bytes:
     if len(wire) > 255:
         raise WireError(None)
     return wire.lower()
+
+
+def is_localhost(name: bytes) -> bool:
+    """Or a name below it."""
+    if not name.endswith(_LOCALHOST):
+        return False
+    at = 0
+    while at < len(name) - len(_LOCALHOST):
+        at += 1 + name[at]
+    return at == len(name) - len(_LOCALHOST)  # and not in the midst of a label
 
 
 def pack_address(address: str) -> bytes:

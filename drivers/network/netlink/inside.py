@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from drivers.kernel.namespaces import Namespace, run_in
 from drivers.network.netlink.messages import Netlink
-from resources.errors import FailedPrecondition
+from resources.errors import OUT_OF_DESCRIPTORS, FailedPrecondition
 
 T = TypeVar("T")
 
@@ -17,8 +17,10 @@ T = TypeVar("T")
 def opened(path: Path) -> Iterator[int]:
     """Raises: FailedPrecondition when it is not there."""
     try:
-        netns = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        netns = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
+        if error.errno in OUT_OF_DESCRIPTORS:
+            raise
         raise _missing(path, error) from error
     try:
         yield netns
@@ -36,6 +38,8 @@ def run_inside(path: Path, netns: int, work: Callable[[Netlink], T]) -> T:
     try:
         return run_in(netns, Namespace.NETWORK, there)
     except OSError as error:
+        if error.errno in OUT_OF_DESCRIPTORS:
+            raise
         raise _missing(path, error) from error
 
 

@@ -25,7 +25,7 @@ from drivers.network.netlink.messages import (
     u32,
 )
 
-IPV4_SETTINGS = {"rp_filter": 8, "promote_secondaries": 20, "route_localnet": 26}
+IPV4_SETTINGS = {"rp_filter": 8, "promote_secondaries": 20, "arp_notify": 22, "route_localnet": 26}
 """Those we care for, by their number in the kernel."""
 IPV6_SETTINGS = {"accept_ra": 3, "disable_ipv6": 26, "accept_dad": 27}
 

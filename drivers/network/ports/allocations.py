@@ -68,7 +68,8 @@ class _Never:
 
 
 class StoredHostPorts:
-    """`reserved` are ports that are given only to whom asks for them; `describe` says for people who a uid is."""
+    """`reserved` are ports that are given only to whom asks for them; `describe` says for people who the first
+    uid is, to whom the second one is."""
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class StoredHostPorts:
         *,
         owner: Callable[[Listener], SocketOwner | None] = sockets.owner,
         reserved: Callable[[], Set[int]] = sockets.reserved_ports,
-        describe: Callable[[str], str] = lambda uid: uid[:12],
+        describe: Callable[[str, str], str] = lambda uid, _: uid[:12],
         free: range = _FREE,
     ) -> None:
         self._allocations = allocations
@@ -160,7 +161,7 @@ class StoredHostPorts:
         for other, uid in self._others(holder, f"{port.protocol}:{port.number}:"):
             if port.meets(other):
                 raise Conflict(
-                    f"the host's port {port.number}/{port.protocol} is {self._describe(uid)}'s already, "
+                    f"the host's port {port.number}/{port.protocol} belongs to {self._describe(uid, holder)} already, "
                     f"at {other.address or 'every address'}",
                     hint="take another port, or another address of the host",
                 )

@@ -8,11 +8,12 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from drivers.kernel import files
 from drivers.network.firewall.elements import checked_id
 from drivers.network.ports.interface import PublishedPort
 from resources.errors import InvalidArgument, Unavailable
 
-_TEMPORARY = ".new"
+_MAX_FILE = 8 << 20
 
 
 class Unfinished:
@@ -21,13 +22,21 @@ class Unfinished:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ports: dict[str, tuple[PublishedPort, ...]] = {}
+        try:
+            self._load()
+        except OSError as error:
+            raise Unavailable(f"cannot read {folder}: {error.strerror}", hint="remove what lies there") from error
+
+    def _load(self) -> None:
+        files.keep_folder(str(self._folder))
         with suppress(FileNotFoundError):
-            for path in folder.iterdir():
-                found = _read(path)
-                if found:
-                    self._ports[path.name] = found
+            for name in os.listdir(self._folder):
+                path = f"{self._folder}/{name}"
+                if found := _read(path, name):
+                    self._ports[name] = found
                 else:
-                    path.unlink(missing_ok=True)
+                    with suppress(OSError):  # something is mounted there, and is in nobody's way
+                        files.clear(path)
 
     def begin(
         self, owner: str, before: Sequence[PublishedPort], after: Sequence[PublishedPort]
@@ -37,7 +46,11 @@ class Unfinished:
         told = tuple({*formerly, *(set(before) ^ set(after))})
         if len(told) > len(formerly):
             try:
-                self._write(owner, json.dumps([_written(port) for port in told], separators=(",", ":")).encode())
+                files.replace(
+                    str(self._folder),
+                    owner,
+                    json.dumps([_written(port) for port in told], separators=(",", ":")).encode(),
+                )
             except OSError as error:
                 raise self._failure(error) from error
             self._ports[owner] = told
@@ -48,31 +61,13 @@ class Unfinished:
         if owner not in self._ports:
             return
         try:
-            os.unlink(f"{self._folder}/{owner}")
-        except FileNotFoundError:
-            pass
+            files.clear(f"{self._folder}/{owner}")
         except OSError as error:
             raise self._failure(error) from error
         del self._ports[owner]
 
     def ports(self, owner: str) -> tuple[PublishedPort, ...]:
         return self._ports.get(owner, ())
-
-    def _write(self, owner: str, data: bytes) -> None:
-        """Once for every change there is: a Path would take longer than all of it."""
-        temporary = f"{self._folder}/{_TEMPORARY}-{owner}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            fd = os.open(temporary, flags, 0o600)
-        except FileNotFoundError:
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            fd = os.open(temporary, flags, 0o600)
-        try:
-            while data:
-                data = data[os.write(fd, data) :]
-        finally:
-            os.close(fd)
-        os.rename(temporary, f"{self._folder}/{owner}")
 
     def _failure(self, error: OSError) -> Unavailable:
         return Unavailable(f"cannot write to {self._folder}: {error.strerror}")
@@ -85,10 +80,10 @@ def _written(port: PublishedPort) -> tuple[int | str, ...]:
     return port.host, port.container, port.address, port.protocol, port.ipv4, port.ipv6
 
 
-def _read(path: Path) -> tuple[PublishedPort, ...]:
+def _read(path: str, owner: str) -> tuple[PublishedPort, ...]:
     """() of what cannot be read, or is no owner's: it was never begun."""
     try:
-        checked_id(path.name)
-        return tuple(PublishedPort(*port) for port in json.loads(path.read_text()))
-    except (InvalidArgument, OSError, ValueError, TypeError):
+        checked_id(owner)
+        return tuple(PublishedPort(*port) for port in json.loads(files.read(path, _MAX_FILE)))
+    except (InvalidArgument, OSError, ValueError, TypeError, RecursionError):
         return ()

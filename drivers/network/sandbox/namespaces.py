@@ -9,18 +9,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from drivers.kernel.files import clear, held_open, make_folder, read
 from drivers.kernel.mount import mount, unmount
 from drivers.kernel.namespaces import Namespace, run_in, run_in_new
 from drivers.network.interface import Sandbox, SandboxFiles
 from drivers.network.sandbox.etcfiles import NAMES, HostFiles, contents
 from drivers.network.sandbox.loopback import loopback_is_up, raise_loopback
 from drivers.snapshots.interface import Mount
-from resources.errors import EngineError, FailedPrecondition, InvalidArgument, ResourceExhausted
+from resources.errors import OUT_OF_DESCRIPTORS, EngineError, FailedPrecondition, InvalidArgument, ResourceExhausted
 
 T = TypeVar("T")
 
 _ID = re.compile(r"[0-9a-f]{64}")
-_FILE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_FILE = 4 << 20
+"""What a file of names may hold; a longer one is none of ours."""
 
 
 class NetnsSandboxes:
@@ -38,8 +40,8 @@ class NetnsSandboxes:
             if _is_namespace(path):
                 _enter(path, raise_loopback)
             else:
-                self._netns.mkdir(mode=0o700, parents=True, exist_ok=True)
-                path.touch(mode=0o600)
+                make_folder(str(self._netns))
+                os.close(held_open(str(path), os.O_RDONLY))
                 if pid is None:
                     run_in_new(Namespace.NETWORK, lambda: _bind(path))
                 else:
@@ -67,12 +69,9 @@ class NetnsSandboxes:
             except EngineError as error:
                 failures.append(error)
         # Removing the file also ends what other mount namespaces have copied of the mount on it.
-        removals = [path.unlink, *(file.unlink for file in self.files(sandbox_id).values())]
-        for remove in [*removals, (self._files / sandbox_id).rmdir]:
+        for what in (path, self._files / sandbox_id):
             try:
-                remove()
-            except FileNotFoundError:
-                continue
+                clear(str(what))
             except OSError as error:
                 failures.append(FailedPrecondition(f"cannot remove {error.filename}: {error.strerror}"))
         if failures:
@@ -89,9 +88,9 @@ class NetnsSandboxes:
         wanted = contents(files, self._host)
         self._path(sandbox_id)
         folder = self._files / sandbox_id
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, content in wanted.items():
             try:
+                make_folder(str(folder))
                 _write_in_place(folder / name, content)
             except OSError as error:
                 raise ResourceExhausted(f"cannot write {folder / name}: {error.strerror}") from error
@@ -133,11 +132,11 @@ def _enter(path: Path, work: Callable[[], T]) -> T:
 
 def _write_in_place(path: Path, content: bytes) -> None:
     """The same inode, since it is bound into running containers. Never emptied first: a reader finds something."""
-    fd = os.open(path, _FILE, 0o644)
+    fd = held_open(str(path), os.O_RDWR)
     try:
         if os.fstat(fd).st_mode & 0o777 != 0o644:
             os.fchmod(fd, 0o644)
-        if _read(path) != content:
+        if os.pread(fd, len(content) + 1, 0) != content:
             os.pwrite(fd, content, 0)
             os.ftruncate(fd, len(content))
     finally:
@@ -146,6 +145,8 @@ def _write_in_place(path: Path, content: bytes) -> None:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
+        return read(str(path), _MAX_FILE)
+    except OSError as error:
+        if error.errno in OUT_OF_DESCRIPTORS:
+            raise
         return None

@@ -246,8 +246,8 @@ def test_conflicts_are_told_where_they_stand_and_change_nothing(
     client.apply(server("web", ports=["8080:80"]))
     before = client("get", "all", "-o", "json").stdout
     for ports, said in (
-        (["8080:80"], "the host's port 8080/tcp is container/web's already"),
-        (["127.0.0.1:8080:80"], "the host's port 8080/tcp is container/web's already"),
+        (["8080:80"], "the host's port 8080/tcp belongs to container/web already"),
+        (["127.0.0.1:8080:80"], "the host's port 8080/tcp belongs to container/web already"),
         (
             ["9999:80"],
             f"the host's port 9999/tcp is in use: {Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()})",

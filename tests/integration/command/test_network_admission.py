@@ -152,3 +152,42 @@ def test_a_subnet_of_the_hosts_own_links_is_refused(client: Client, machines: Ma
     machines.host("ip", "addr", "add", "10.77.0.200/25", "dev", "up0")
     assert client.apply(document("Network", "net", subnets=["10.77.0.0/25"])) == "nothing to change\n"
     machines.host("ip", "addr", "del", "10.77.0.200/25", "dev", "up0")
+
+
+def test_a_subnet_that_another_network_was_given_is_refused_and_can_be_had_once_it_leaves(client: Client) -> None:
+    front, pool = document("Network", "front"), "10.192.0.0/22"
+    client.apply(front, server("web", "front"))
+    assert client.json("get", "network", "front")["status"]["subnets"][0]["subnet"] == pool
+    edge, shop = document("Network", "edge", subnets=[pool]), Client(client.engine, "shop")
+    said = "which has it without asking for one: give this network another subnet, or say another one as that of"
+    assert f"spec.subnets[0]: overlaps {pool} of network/front, {said} network/front\n" in refused(client, edge, front)
+    other = "network/front of namespace default"
+    assert f"spec.subnets[0]: overlaps {pool} of {other}, {said} {other}\n" in refused(shop, edge)
+    client.apply(edge, document("Network", "front", subnets=["10.77.0.0/24"]))
+    assert client.json("get", "network", "edge")["status"]["subnets"][0]["subnet"] == pool
+    assert address(client, "web", "front").startswith("10.77.0.")
+
+
+def test_what_is_in_the_way_of_another_namespace_is_named_with_its_own(client: Client) -> None:
+    shop = Client(client.engine, "shop")
+    client.apply(document("Network", "net", subnets=["10.77.0.0/24"]), server("web", "net", ports=["8080:80"]))
+    said = refused(shop, document("Network", "net", subnets=["10.77.0.0/25"]))
+    assert "overlaps 10.77.0.0/24 of network/net of namespace default" in said
+    said = refused(shop, server("web", "bridge", ports=["8080:80"]))
+    assert "the host's port 8080/tcp belongs to container/web of namespace default already" in said
+
+
+def test_a_port_that_another_was_given_is_refused(client: Client) -> None:
+    client.apply(server("old", "bridge", ports=["80"]))
+    given = client.status("old")["ports"][0]["host"]
+    said = refused(client, server("new", "bridge", ports=[f"{given}:80"]))
+    assert f"{given}/tcp belongs to container/old already, which has it without asking for it: take" in said
+    client.apply(server("old", "bridge"), server("new", "bridge", ports=[f"{given}:80"]))
+
+
+def test_what_is_declared_is_given_to_no_other_network_of_the_same_apply(client: Client) -> None:
+    given = [document("Network", f"a{number}") for number in range(3)]
+    edge = document("Network", "edge", subnets=["10.192.0.0/22"])
+    client.apply(*given, edge, server("web", "bridge"))
+    shown = {name: client.json("get", "network", name)["status"]["subnets"][0]["subnet"] for name in ("a0", "edge")}
+    assert shown["edge"] == "10.192.0.0/22" != shown["a0"]

@@ -133,10 +133,13 @@ def test_a_tag_that_moves_is_followed_by_an_apply(lading: Client, registry: Fake
     web = container("web", image={"name": "app"})
     apply(lading, image, web)
     first = lading.process("web")
-    assert "nothing to change" in apply(lading, image, web)
+    asked = apply(lading, image, web)
+    assert f"image/app: its registry is asked what {registry.host}/team/app:1 is now" in asked
     assert lading.process("web") == first
     publish(registry, "1", "moved")
-    apply(lading, image, web)
-    until(lambda: lading.process("web") != first, what="it is made anew")
+    said = apply(lading, image, web)
+    assert lading.process("web") != first
+    assert "nothing to change" not in said
+    assert "container/web  Running" in said
     assert lading.inside("web", "cat /more") == "moved"
     lading("plan", "-f", "-", "--exit-code", stdin="\n---\n".join(map(json.dumps, (image, web))))

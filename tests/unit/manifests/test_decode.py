@@ -155,6 +155,8 @@ def test_users_are_names_or_numbers_in_range(user: str) -> None:
         ("Config", "data: {a: {b: c}}", "5:10: spec.data.a: must be a value, not a map: write it in quotes"),
         ("Network", "driver: host\nmtu: 1400", "6:8: spec.mtu: has no meaning for the driver host"),
         ("Network", "driver: brigde", "must be bridge, host or none, not 'brigde'; did you mean bridge?"),
+        ("Image", "from: {registry: 'docker://reg.example/x'}", "begins with a scheme (leave docker:// out)"),
+        ("Image", "from: https://reg.example/x", "must be a map, not text: write {registry: reg.example/x}"),
         ("Network", "driver: hots", "did you mean host?"),
         ("Image", "from: nginx.tar", "spec.from: must be a map, not text: write {archive: nginx.tar}"),
         ("Image", "from: nginx", "write {registry: nginx}"),
@@ -274,6 +276,19 @@ def test_a_container_has_only_so_many_ports() -> None:
             "ports: [{container: 80, mode: host}]",
             "there is no field 'mode'; a port is always one of the host: leave it out",
         ),
+        ("replicas: 2", "'replicas'; a document is one container: write one for each, with a name of its own"),
+        (
+            "build: .",
+            "'build'; this version builds no images: build it elsewhere, and declare an Image with from: {arch",
+        ),
+        (
+            "imagePullPolicy: Always",
+            "'imagePullPolicy'; an Image says when it is pulled: declare one with from: {regis",
+        ),
+        ("pull_policy: always", "and pull: missing, always or never"),
+        ("privileged: true", "not supported by this version: name those it needs in security.capabilities.add"),
+        ("devices: [/dev/fuse]", "'devices'; devices are not supported by this version"),
+        ("metadata: {}", "'metadata'; it stands beside spec, not below it: indent it less"),
         ('ports: {"8080": 80}', 'spec.ports: must be a list, not a map: write ["8080:80"]'),
     ],
 )

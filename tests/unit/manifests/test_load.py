@@ -52,9 +52,28 @@ def test_texts_and_documents_keep_their_order() -> None:
 
 def test_a_compose_file_is_known_for_what_it_is() -> None:
     (problem,) = told(loaded("version: '3'\nservices: {web: {image: nginx}}\nvolumes: {}\n"))
-    assert problem.startswith("m.yaml:2:1: services: this is a Compose file, which is not read: write one document a")
+    assert problem.startswith(
+        "m.yaml:2:1: services: this is a Compose file, which is not read: write a document for each"
+    )
     (problem,) = told(loaded("networks: {front: {external: true}}\n"))
-    assert problem.startswith("m.yaml:1:1: networks: this is a Compose file, which is not read: write one document a")
+    assert problem.startswith(
+        "m.yaml:1:1: networks: this is a Compose file, which is not read: write a document for each"
+    )
+
+
+def test_every_kind_is_named_for_it() -> None:
+    (problem,) = told(loaded("services: {}\n"))
+    assert (
+        "each image, container, network, volume, secret or config, with apiVersion: lading/v1 and its kind" in problem
+    )
+
+
+def test_what_is_indented_too_far_is_told_to_be() -> None:
+    text = "apiVersion: lading/v1\nkind: Volume\nmetadata:\n  name: x\n  spec: {}\n"
+    problems = told(loaded(text))
+    assert problems == [
+        "m.yaml:5:3: metadata.spec: there is no field 'spec'; it stands beside metadata, not below it: indent it less"
+    ]
 
 
 def test_problems_are_sorted_as_the_files_were_given() -> None:

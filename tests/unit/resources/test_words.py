@@ -150,3 +150,16 @@ def test_paths_are_made_plain() -> None:
 def test_no_hostnames(value: str) -> None:
     with pytest.raises(ValueError, match="a host name is"):
         words.check_hostname(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["127.0.0.1", "10.0.0.1", "10.1", "1.2.3", "0x7f.1", "0X7F.0.0.0x1", "010.1", "999.1"]
+)
+def test_no_hostname_reads_as_an_address(value: str) -> None:
+    with pytest.raises(ValueError, match="reads as an IPv4 address"):
+        words.check_hostname(value)
+
+
+@pytest.mark.parametrize("value", ["10", "0x10", "1.2.3.4.5", "10.a", "a.10", "1-2.3", "0xg.1", "localhost"])
+def test_hostnames_of_digits(value: str) -> None:
+    assert words.check_hostname(value) == value

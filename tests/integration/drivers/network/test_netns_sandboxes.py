@@ -135,3 +135,22 @@ def test_files_keep_their_inode(sandboxes: NetnsSandboxes) -> None:
     assert "db" not in hosts.read_text()
     hosts.write_text("127.0.0.1 evil\n")
     assert not sandboxes.files_match(ONE, SandboxFiles("web"))
+
+
+def test_whatever_lies_in_the_place_of_a_file_makes_way(short_path: Path, instance: str) -> None:
+    sandboxes, wanted = NetnsSandboxes(short_path / "r", instance), SandboxFiles("web")
+    one = "1" * 64
+    try:
+        for put in (os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)):
+            os.makedirs(short_path / "r" / "netns", exist_ok=True)
+            os.makedirs(short_path / "r" / "sandboxes" / one)
+            put(short_path / "r" / "netns" / one)
+            put(short_path / "r" / "sandboxes" / one / "hosts")
+            assert not sandboxes.files_match(one, wanted)
+            sandboxes.create(one)
+            sandboxes.write_files(one, wanted)
+            assert sandboxes.files_match(one, wanted)
+            sandboxes.delete(one)
+            assert sandboxes.list() == []
+    finally:
+        sandboxes.delete(one)

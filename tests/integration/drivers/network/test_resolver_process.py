@@ -1,8 +1,13 @@
 """The life of the resolver process: killed, hung, replaced, flooded, and what is left of it then."""
 
+import contextlib
 import os
 import select
 import shutil
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from drivers.network.names.client import ResolverClient
 from drivers.network.names.interface import NAME_SERVER, MemberNames, SandboxNames
+from resources.errors import Unavailable
 from tests.integration.drivers.network.resolving import (
     HOST,
     World,
@@ -77,8 +84,8 @@ def test_a_message_of_an_engine_that_dies_half_way_changes_nothing(net: World) -
     descriptors = len(os.listdir(f"/proc/{pid}/fd"))
     engine = net.engine(
         "from drivers.network.names.framing import frame\n"
-        "from drivers.network.names.client import _connect\n"
-        "one = _connect(client.folder)\n"
+        "from drivers.network.names.connection import connect\n"
+        "one = connect(client.folder)\n"
         "one.sendall(frame({'op': 'hello', 'version': 1})); one.recv(1000)\n"
         f"whole = frame({{'op': 'names.remove', 'id': {web!r}}})\n"
         "one.sendall(whole[:-1])\n"
@@ -104,6 +111,134 @@ def test_a_process_that_hangs_is_replaced(net: World) -> None:
     with pytest.raises(Exception, match="did not answer"):
         net.names.get(web)
     assert net.names.get(web) is None
+    net.start(wanted)
+    assert net.ask(web, "web").addresses == ["10.0.1.2"]
+
+
+@contextlib.contextmanager
+def lock_held(net: World, name: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """By a process that is called so and does nothing."""
+    script = (
+        "import fcntl, sys, time; open('/proc/self/comm', 'w').write(sys.argv[2]); lock = open(sys.argv[1], 'w'); "
+        "fcntl.flock(lock, fcntl.LOCK_EX); print('held', flush=True); time.sleep(1000)"
+    )
+    words = [sys.executable, "-IS", "-c", script, str(net.run_root / "resolver" / "lock"), name]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        try:
+            yield holder
+        finally:
+            holder.kill()
+
+
+def test_one_that_hangs_before_it_can_be_spoken_to_is_replaced(net: World) -> None:
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    wanted = net.names.get(web)
+    assert wanted is not None
+    net.kill()
+    with lock_held(net, "lading-resolver") as hung:
+        net.start(wanted)
+        assert hung.wait(5) == -signal.SIGKILL
+    assert net.ask(web, "web").addresses == ["10.0.1.2"]
+    net.kill()
+    with lock_held(net, "lading-resolver") as hung:
+        net.names.stop()
+        assert hung.wait(5) == -signal.SIGKILL
+
+
+def test_a_stranger_that_has_the_lock_is_named_and_lives(net: World) -> None:
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    wanted = net.names.get(web)
+    assert wanted is not None
+    net.kill()
+    with lock_held(net, "somebody") as stranger:
+        with pytest.raises(Unavailable, match=f"resolver/lock: held by process {stranger.pid}, which does not answer"):
+            net.start(wanted)
+        assert stranger.poll() is None
+    net.start(wanted)
+    assert net.ask(web, "web").addresses == ["10.0.1.2"]
+
+
+PLACES = ("", "lock", "log", "control.sock", ".control.sock.new", "snapshot", "snapshot/names", "snapshot/proxies")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", ["fifo", "folder", "file", "link"])
+def test_whatever_lies_in_its_folder_is_in_nobodys_way(net: World, short_path: Path, place: str, kind: str) -> None:
+    outside = short_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("{")
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    wanted = net.names.get(web)
+    assert wanted is not None
+    net.kill()
+    path = net.run_root / "resolver" / place
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        (path / "a" / "b").mkdir(parents=True)
+    elif kind == "link":
+        path.symlink_to(outside)
+    else:
+        path.write_text("{")
+    net.start(wanted)
+    assert net.ask(web, "web").addresses == ["10.0.1.2"]
+    assert (outside / "kept").exists()
+    net.names.stop()
+    assert not (net.run_root / "resolver").exists()
+
+
+def test_each_death_is_told_whoever_started_it(net: World) -> None:
+    told: list[float] = []
+    watching = threading.Thread(target=lambda: _each(net.client.endings(), told))
+    watching.start()
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    wanted = net.names.get(web)
+    assert wanted is not None
+    for number in range(1, 4):
+        begun = time.monotonic()
+        net.kill()
+        until(lambda number=number: len(told) == number)  # type: ignore[misc]
+        assert time.monotonic() - begun < 0.5
+        net.start(wanted)
+    time.sleep(0.1)
+    assert told == [0.0] * 3
+    net.client.close()
+    watching.join(2)
+    assert not watching.is_alive()
+    adopting = ResolverClient(net.run_root, net.instance)
+    watching = threading.Thread(target=lambda: _each(adopting.endings(), told))
+    watching.start()
+    time.sleep(0.1)
+    net.kill()
+    until(lambda: len(told) == 4)
+    time.sleep(0.1)
+    assert len(told) == 4
+    adopting.close()
+    watching.join(2)
+    assert not watching.is_alive()
+
+
+def _each(endings: Iterator[float], told: list[float]) -> None:
+    for one in endings:
+        told.append(one)
+
+
+def test_one_that_ends_again_and_again_is_started_less_and_less(net: World) -> None:
+    web = net.sandbox(1, MemberNames(FRONT, ("web",), ("10.0.1.2",)))
+    wanted = net.names.get(web)
+    assert wanted is not None
+    for _ in range(3):
+        net.kill()
+        net.start(wanted)
+    net.kill()
+    with pytest.raises(Unavailable, match="has ended 4 times in a row, and is started again in 0"):
+        net.start(wanted)
+    time.sleep(0.6)
     net.start(wanted)
     assert net.ask(web, "web").addresses == ["10.0.1.2"]
 

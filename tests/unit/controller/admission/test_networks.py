@@ -11,6 +11,7 @@ from controller.admission.networks import network_problems
 from controller.interface import Submission
 from controller.store.snapshot import Snapshot
 from resources.container_parts import Port
+from resources.object import Object
 from tests.unit.controller.making import NOW, made, snapshot, submission
 
 NET = {"driver": "bridge"}
@@ -59,7 +60,7 @@ def test_one_port_of_the_host_is_one_containers(one: dict[str, Any], other: dict
     first, second = container("a", {"container": 80, **one}), container("b", {"container": 80, **other})
     (problem,) = problems(first, second)
     assert problem.startswith("b.yaml:")
-    assert "spec.ports[0]: the host's port 80/tcp is container/a's already (a.yaml:" in problem
+    assert "spec.ports[0]: the host's port 80/tcp belongs to container/a already (a.yaml:" in problem
 
 
 @pytest.mark.parametrize(
@@ -79,8 +80,29 @@ def test_ports_that_are_apart_are_no_problem(one: dict[str, Any], other: dict[st
 def test_a_port_of_one_that_is_there_already_is_told_too() -> None:
     before = snapshot(made("container/old", spec({"container": 80, "host": 80})))
     (problem,) = problems(container("new", {"container": 80, "host": 80}), before=before)
-    assert problem.endswith("the host's port 80/tcp is container/old's already")
+    assert problem.endswith("the host's port 80/tcp belongs to container/old already")
     assert problems(submission("network/other", NET), before=before) == []
+
+
+def test_a_port_that_another_was_given_without_asking_is_told_with_what_helps() -> None:
+    old = made("container/old", spec({"container": 80}, {"container": 81, "host": 8081}))
+    before = snapshot(old)
+
+    def published(item: Object) -> tuple[int, ...]:
+        return (49200, 8081) if item.metadata.uid == old.metadata.uid and len(item.effective.ports) == 2 else ()
+
+    new = container("new", {"container": 80, "host": 49200})
+    (problem,) = problems(new, before=before, published=published)
+    assert problem.endswith(
+        "the host's port 49200/tcp belongs to container/old already, which has it without asking for it: take another"
+    )
+    itself = container("old", {"container": 80}, {"container": 81, "host": 49200})
+    for submissions in (
+        [new, container("old", {"container": 81, "host": 8081})],
+        [container("new", {"container": 80, "host": 49200, "protocol": "udp"})],
+        [itself],
+    ):
+        assert problems(*submissions, before=before, published=published) == []
 
 
 def test_a_port_that_moves_from_one_to_another_in_one_apply_is_no_conflict() -> None:
@@ -152,9 +174,57 @@ def test_networks_do_not_overlap_whatever_their_namespaces(other: str) -> None:
     one = submission("network/one", SUBNETS, file="one.yaml")
     two = submission("network/two", {"subnets": [{"subnet": other}]}, file="two.yaml", namespace="apart")
     (problem,) = problems(one, two)
-    assert "spec.subnets[0]: overlaps 10.1.0.0/24 of network/one (one.yaml:" in problem or "of network/two" in problem
+    assert "spec.subnets[0]: overlaps 10.1.0.0/24 of network/one of namespace default (one.yaml:" in problem
     apart = submission("network/two", {"subnets": [{"subnet": "10.1.1.0/24"}]})
     assert problems(one, apart) == []
+
+
+class Given:
+    """A network that is there and got 10.1.0.0/22 without asking for it."""
+
+    def __init__(self) -> None:
+        self.front = made("network/front", NET)
+        self.before = snapshot(self.front)
+        self.edge = submission("network/edge", SUBNETS, file="edge.yaml")
+
+    def problems(self, *submissions: Submission, before: Snapshot | None = None) -> list[str]:
+        def given(uid: str) -> tuple[str, ...]:
+            return ("10.1.0.0/22",) if uid == self.front.metadata.uid else ()
+
+        return problems(*submissions, before=before or self.before, given=given)
+
+
+def test_a_subnet_that_another_network_got_without_asking_is_told_with_what_helps() -> None:
+    there, front = Given(), submission("network/front", NET)
+    for submissions in ([there.edge], [there.edge, front], [front, there.edge]):
+        (problem,) = there.problems(*submissions)
+        assert problem == (
+            "edge.yaml:16:1: spec.subnets[0]: overlaps 10.1.0.0/22 of network/front, which has it without asking for one: "
+            "give this network another subnet, or say another one as that of network/front"
+        )
+    apart = submission("network/edge", {"subnets": [{"subnet": "10.1.4.0/22"}]})
+    assert there.problems(apart, front) == there.problems(front) == []
+
+
+def test_who_leaves_a_subnet_it_was_given_in_the_same_apply_is_no_obstacle() -> None:
+    there = Given()
+    moved = submission("network/front", {"subnets": [{"subnet": "10.1.8.0/24"}]})
+    itself = submission("network/front", SUBNETS)
+    assert there.problems(there.edge, moved) == there.problems(itself) == []
+    meta = there.front.metadata.model_copy(update={"deletion_timestamp": NOW})
+    going = there.front.model_copy(update={"metadata": meta})
+    assert there.problems(there.edge, before=there.before.replaced([going])) == []
+
+
+def test_what_is_of_another_namespace_is_told_with_it() -> None:
+    there, held = Given(), {"container": 80, "host": 80}
+    edge = submission("network/edge", SUBNETS, namespace="shop")
+    (problem,) = there.problems(edge)
+    assert "overlaps 10.1.0.0/22 of network/front of namespace default, which has it" in problem
+    assert problem.endswith("or say another one as that of network/front of namespace default")
+    web = submission("container/web", spec(held), namespace="shop")
+    (problem,) = problems(web, before=snapshot(made("container/web", spec(held))))
+    assert problem.endswith("the host's port 80/tcp belongs to container/web of namespace default already")
 
 
 @pytest.mark.parametrize(

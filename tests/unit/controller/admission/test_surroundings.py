@@ -1,13 +1,17 @@
 """What of the host is in the way of a port: looked up once, and what containers of ours listen on is not."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from controller.admission.host import HostAddresses, TakenPort
 from controller.admission.surroundings import Surroundings
-from drivers.network.ports.interface import Listener, SocketOwner
+from drivers.network.interface import Pool
+from drivers.network.ports.interface import Listener, PortRequest, SocketOwner
 from resources.container_parts import Port
+from tests.unit.controller.making import made
 
 OURS = 7
 
@@ -21,12 +25,17 @@ class Ports:
         self.looked += 1
         return self._listeners
 
+    def held(self, holder: str, asked: Sequence[PortRequest]) -> Sequence[PortRequest]:
+        return [replace(one, host=49200) for one in asked]
+
     def owner(self, listener: Listener) -> SocketOwner | None:
         return SocketOwner(listener.inode, "nginx") if listener.inode else None
 
 
 def surroundings(ports: Ports) -> Surroundings:
-    ipam = cast(Any, type("", (), {"addresses": lambda _, uid: {"net": (uid,)}})())
+    given = {"front": (Pool("10.1.0.0/22", "10.1.0.1"),)}
+    found = {"addresses": lambda _, uid: {"net": (uid,)}, "pools": lambda _, uid, asked: given.get(uid, asked)}
+    ipam = cast(Any, type("", (), found)())
     return Surroundings(
         cast(Any, ports), ipam, lambda pid: pid == OURS, lambda: ["192.0.2.1"], lambda: frozenset({6}), lambda: []
     )
@@ -57,3 +66,6 @@ def test_it_is_looked_up_once_and_only_when_asked() -> None:
     assert ports.looked == 1
     assert host.addresses() == HostAddresses(["192.0.2.1"], frozenset({6}))
     assert host.held("a") == {"net": ("a",)}
+    published = {"image": "nginx", "ports": [{"container": 80}], "networks": [{"name": "net"}]}
+    assert host.published(made("container/web", published)) == [49200]
+    assert (host.given("front"), host.given("edge")) == (["10.1.0.0/22"], [])

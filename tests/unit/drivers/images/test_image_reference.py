@@ -72,6 +72,12 @@ def test_malformed_ones_are_refused(text: str) -> None:
         normalize(text)
 
 
+@pytest.mark.parametrize("scheme", ["https://", "http://", "docker://", "OCI://"])
+def test_a_scheme_is_told_to_be_left_out(scheme: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"begins with a scheme \\(leave {scheme} out\\)"):
+        normalize(f"{scheme}registry.example/x:1")
+
+
 @given(st.text(max_size=80) | st.from_regex(r"[a-zA-Z0-9:/@._\[\]-]{1,60}", fullmatch=True))
 def test_normalising_is_idempotent_and_yields_nothing_odd(text: str) -> None:
     try:

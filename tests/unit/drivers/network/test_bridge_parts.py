@@ -1,6 +1,8 @@
 """What decides, without a kernel: names, changes of addresses and routes, faults, records, and a kernel that lacks things."""
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,3 +209,37 @@ def test_what_is_no_record_is_none(tmp_path: Path, content: bytes) -> None:
     records = NetworkRecords(tmp_path)
     assert records.read(FRONT.id) is None
     assert records.list() == [FRONT.id]
+
+
+def test_whatever_lies_in_the_place_of_a_record_makes_way(tmp_path: Path) -> None:
+    path, record = tmp_path / f"{FRONT.id}.json", NetworkRecord(FRONT, None)
+    records = NetworkRecords(tmp_path)
+
+    def folder() -> None:
+        path.mkdir()
+        (path / "inside").write_bytes(b"")
+
+    def big() -> None:
+        path.touch()
+        os.truncate(path, 1 << 30)
+
+    for put in (folder, big, lambda: os.mkfifo(path), lambda: path.symlink_to("/dev/zero")):
+        put()
+        assert records.read(FRONT.id) is None
+        records.write(record)
+        assert records.read(FRONT.id) == record
+        records.delete(FRONT.id)
+        put()
+        records.delete(FRONT.id)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_without_descriptors_a_record_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    records = NetworkRecords(tmp_path)
+    records.write(NetworkRecord(FRONT, None))
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        records.read(FRONT.id)

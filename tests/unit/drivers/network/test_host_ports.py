@@ -85,7 +85,7 @@ def test_the_rules_of_conflict(allocations: Allocations, theirs: str, ours: str,
     if not conflict:
         ports.allocate("c", [PortRequest(80, 8080, ours)])
         return
-    with pytest.raises(Conflict, match=r"^the host's port 8080/tcp is aaaaaaaaaaaa's already, at "):
+    with pytest.raises(Conflict, match=r"^the host's port 8080/tcp belongs to aaaaaaaaaaaa already, at "):
         ports.allocate("c", [PortRequest(80, 8081), PortRequest(80, 8080, ours)])
     assert allocations.held("c") == {}, "all or nothing"
     with pytest.raises(InvalidArgument, match="8080/tcp is asked for twice"):
@@ -97,7 +97,7 @@ def test_two_change_ports_with_each_other(allocations: Allocations) -> None:
     ports.allocate("a", (PortRequest(80, 8081), PortRequest(81, 9000)))
     ports.allocate("b", (PortRequest(80, 8082),))
     asked = (PortRequest(80, 8082), PortRequest(81, 9000))
-    with pytest.raises(Conflict, match=r"8082/tcp is b's already"):
+    with pytest.raises(Conflict, match=r"8082/tcp belongs to b already"):
         ports.allocate("a", asked)
     assert allocations.held("a") == {("port", "tcp:9000:"): "tcp:9000:"}, "what it still asks for it keeps"
     assert hosts(ports.allocate("b", (PortRequest(80, 8081),))) == [8081]

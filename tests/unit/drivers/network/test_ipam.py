@@ -15,7 +15,7 @@ from controller.store.memory import MemoryStore
 from controller.store.sqlite import SqliteStore
 from drivers.network.interface import Pool
 from drivers.network.ipam.host_routes import Route
-from drivers.network.ipam.interface import AddressClaim, SubnetRequest
+from drivers.network.ipam.interface import AddressClaim, Obstacle, SubnetRequest
 from drivers.network.ipam.pools import DefaultIpam
 from drivers.network.ipam.subnets import AddressPool
 from resources.errors import Conflict, InvalidArgument, ResourceExhausted
@@ -100,15 +100,13 @@ def test_subnets_that_are_asked_for(allocations: Allocations, ipam: DefaultIpam)
     assert ipam.pools(ONE, asked) == ()
     assert ipam.allocate_subnets(ONE, asked) == ipam.pools(ONE, asked) == pools
     assert ipam.pools(ONE, ()) == ipam.pools(ONE, asked[:1]) == ipam.pools(ONE, (SubnetRequest("ten"),)) == ()
-    with pytest.raises(
-        Conflict, match=r"subnet 10\.42\.0\.128/25 overlaps 10\.42\.0\.0/24 of the network 111111111111"
-    ):
+    with pytest.raises(Conflict, match=r"subnet 10\.42\.0\.128/25 overlaps 10\.42\.0\.0/24 of 111111111111"):
         ipam.allocate_subnets(TWO, (SubnetRequest("10.43.0.0/24"), SubnetRequest("10.42.0.128/25")))
     assert allocations.held(TWO) == {}
-    with pytest.raises(Conflict, match=r"overlaps fd00:42::/64 of the network"):
+    with pytest.raises(Conflict, match=r"overlaps fd00:42::/64 of "):
         ipam.allocate_subnets(TWO, (SubnetRequest("fd00:42::/64"),))
     assert ipam.allocate_subnets(ONE, asked[1:]) == pools[1:]
-    with pytest.raises(Conflict, match=r"overlaps 10\.42\.0\.0/24 of the network"):
+    with pytest.raises(Conflict, match=r"overlaps 10\.42\.0\.0/24 of "):
         ipam.allocate_subnets(TWO, (SubnetRequest("10.42.0.128/25"),))
     ipam.let_subnets_go(ONE)
     assert ipam.allocate_subnets(TWO, (SubnetRequest("10.42.0.128/25"),)) == (Pool("10.42.0.128/25", "10.42.0.129"),)
@@ -146,13 +144,42 @@ def test_routes_are_in_the_way_of_what_is_asked_for_only_on_a_link(allocations: 
 
 
 def test_the_conflict_says_who_it_is(allocations: Allocations) -> None:
-    ipam = engine(allocations, describe=lambda uid: f"network/shop-{uid[:1]}")
+    ipam = engine(allocations, describe=lambda uid, asker: f"network/shop-{uid[:1]} to {asker[:1]}")
     ipam.allocate_subnets(ONE, (SubnetRequest("10.42.0.0/24"),))
-    with pytest.raises(Conflict, match="of the network network/shop-1"):
+    with pytest.raises(Conflict, match=r"overlaps 10\.42\.0\.0/24 of network/shop-1 to 2 "):
         ipam.allocate_subnets(TWO, (SubnetRequest("10.42.0.0/24"),))
     ipam.allocate(ONE, DUAL, "a", ipv4="10.42.0.7")
-    with pytest.raises(Conflict, match=r"address 10\.42\.0\.7 is network/shop-a's already"):
+    with pytest.raises(Conflict, match=r"address 10\.42\.0\.7 is network/shop-a to b's already"):
         ipam.allocate(ONE, DUAL, "b", ipv4="10.42.0.7")
+
+
+def test_what_another_one_asks_for_is_given_to_nobody(allocations: Allocations) -> None:
+    desired: dict[str, Sequence[str]] = {ONE: ("10.192.0.0/23", "fd00:42::/64"), TWO: ()}
+    ipam = engine(allocations, desired=lambda: desired)
+    assert ipam.allocate_subnets(TWO, ()) == (Pool("10.192.4.0/22", "10.192.4.1"),)
+    assert ipam.allocate_subnets(ONE, (SubnetRequest("10.192.0.0/23"),))
+
+
+@pytest.mark.parametrize(
+    ("asked", "passing"),
+    [((), False), (("10.192.0.0/22",), False), (("10.77.0.0/24",), True), (None, True)],
+)
+def test_who_is_to_have_another_subnet_is_waited_for(
+    allocations: Allocations, asked: Sequence[str] | None, passing: bool
+) -> None:
+    """It got this one without asking; None: it is being deleted."""
+    engine(allocations).allocate_subnets(ONE, ())
+    desired = {TWO: ["10.192.0.0/24"], **({} if asked is None else {ONE: asked})}
+    claim = engine(allocations, desired=lambda: desired).subnet_claim(TWO, (SubnetRequest("10.192.0.0/24"),))
+    assert claim.obstacle == Obstacle("10.192.0.0/22", "1" * 12, passing)
+
+
+def test_who_asks_for_a_subnet_keeps_it(allocations: Allocations) -> None:
+    engine(allocations).allocate_subnets(ONE, (SubnetRequest("10.77.0.0/24"),))
+    for asked, passing in (["10.77.0.0/24"], False), (["10.78.0.0/24"], True), ([], True):
+        ipam = engine(allocations, desired=lambda asked=asked: {ONE: asked})
+        claim = ipam.subnet_claim(TWO, (SubnetRequest("10.77.0.0/16"),))
+        assert claim.obstacle == Obstacle("10.77.0.0/24", "1" * 12, passing)
 
 
 def test_addresses_of_both_families(ipam: DefaultIpam, allocations: Allocations) -> None:
@@ -373,7 +400,7 @@ def test_of_networks_too_one_gives_way(ipam: DefaultIpam) -> None:
     both = (SubnetRequest("10.42.0.0/23"),)
     pools = ipam.allocate_subnets(ONE, first)
     ipam.allocate_subnets(TWO, second)
-    assert ipam.subnet_claim(ONE, both).obstacle == "its subnet is 10.42.1.0/24 of 222222222222's"
+    assert ipam.subnet_claim(ONE, both).obstacle == Obstacle("10.42.1.0/24", "222222222222")
     ipam.await_subnets(ONE, both)
     assert not ipam.yields_subnets(ONE)
     ipam.await_subnets(TWO, first)
@@ -383,7 +410,7 @@ def test_of_networks_too_one_gives_way(ipam: DefaultIpam) -> None:
     ipam.vacate("a", ONE)
     assert not ipam.subnet_claim(ONE, both).inhabited
     ipam.vacate_subnets(ONE)
-    assert ipam.subnet_claim(TWO, first).obstacle == ""
+    assert ipam.subnet_claim(TWO, first).obstacle is None
     ipam.allocate_subnets(TWO, first)
     assert not ipam.subnet_claim(TWO, first).stale
     assert ipam.subnet_claim(ONE, both).awaits

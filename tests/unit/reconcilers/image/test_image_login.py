@@ -25,6 +25,7 @@ def test_a_name_and_a_password_are_for_whatever_registry_it_is() -> None:
     values = {"username": b"me", "password": b"a b:c\n", "other": b"x"}
     assert credentials("hub", values, HUB) == Credentials("me", "a b:c")
     assert credentials("hub", values, "ghcr.io") == Credentials("me", "a b:c")
+    assert credentials("hub", values, HUB).source == "secret/hub"
 
 
 @pytest.mark.parametrize("key", [".dockerconfigjson", "config.json"])
@@ -48,6 +49,7 @@ def test_an_entry_may_be_split_or_a_token() -> None:
     document = config(ghcr__io={"username": "me", "password": "p"}, quay__io={"identitytoken": "t"})
     assert credentials("hub", {"config.json": document}, "ghcr.io") == Credentials("me", "p")
     assert credentials("hub", {"config.json": document}, "quay.io") == Credentials("", "", "t")
+    assert credentials("hub", {"config.json": document}, "quay.io").source == "secret/hub"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from drivers.network.interface import Fault, NetworkConfig, Pool
 from drivers.network.ipam.interface import SubnetRequest
 from reconcilers.interface import Diff
-from resources.errors import ResourceExhausted
+from resources.errors import Conflict, ResourceExhausted
 from resources.object import Object
 from tests.unit.reconcilers.engines import Fuse, Killed, deleted, killed_at_every_step
 from tests.unit.reconcilers.network.worlds import SUBNET, World, network
@@ -44,10 +44,11 @@ def test_what_is_another_networks_is_told_and_waited_for() -> None:
     world = World()
     loop, first, second = world.life(), network("first", **SUBNET), network("second", **SUBNET)
     loop.converge(first)
-    said = f"its subnet is 10.1.0.0/24 of {first.metadata.uid[:12]}'s"
+    said = f"its subnet overlaps 10.1.0.0/24 of {first.metadata.uid[:12]} (give one of the two another subnet)"
     assert loop.converge(second).waiting == said
-    assert not loop.status(second).ready
-    assert said in loop.status(second).conditions[0].message
+    (ready,) = loop.status(second).conditions
+    # Whoever waits for it gives up after a while, as with whatever else fails and is tried again.
+    assert (ready.status, ready.reason, ready.message) == ("False", Conflict.reason, said)
     loop.converge(deleted(first))
     world.allocations.forget(first.metadata.uid)
     loop.converge(second)
@@ -95,7 +96,8 @@ def test_a_subnet_it_moved_away_from_is_anothers_once_nobody_is_in_it() -> None:
     moved, second = network("first", subnets=[{"subnet": "10.2.0.0/24"}]), network("second", **SUBNET)
     assert loop.converge(moved) == Diff()
     assert loop.status(moved).ready, "or nobody could follow it"
-    assert loop.converge(second).waiting
+    assert loop.converge(second).waiting == f"{moved.metadata.uid[:12]} has not left 10.1.0.0/24 yet"
+    assert loop.status(second).conditions[0].reason == "Waiting"
     world.ipam().release("a", first.metadata.uid)
     loop.acted.clear()
     assert loop.converge(moved) == Diff()

@@ -40,8 +40,9 @@ while True:
 """
 HASTY = (
     f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); "
-    "from controller.cli import main; from controller.cli.client import conversation; "
-    "conversation.SILENCE = main._CONNECT_SECONDS = 1; conversation._GIVEN_UP = 4; sys.exit(main.main(sys.argv[1:]))"
+    "from controller.cli.client import connection, conversation; connection.CONNECT_SECONDS = 1; "
+    "conversation.SILENCE = 1; conversation._GIVEN_UP = 4; "
+    "from controller.cli import main; sys.exit(main.main(sys.argv[1:]))"
 )
 
 
@@ -263,6 +264,11 @@ def test_many_that_do_not_leave_hold_the_end_up_only_once(
         (["serve", "--bakground"], 2, "did you mean --background?"),
         (["plan", "--exit-cod"], 1, "did you mean --exit-code?"),
         (["exec", "web"], 125, "usage: lading exec"),
+        (["get", "nosuch"], 1, "there is no kind 'nosuch'"),
+        (["get", "container,nosuch"], 1, "there is no kind 'nosuch'"),
+        (["get", "pods"], 1, "lists containers"),
+        (["describe", "web", "nosuch/web"], 1, "there is no kind 'nosuch'"),
+        (["delete", "nosuch/web"], 1, "there is no kind 'nosuch'"),
         (["get", "-vh"], 0, ""),
         (["apply", "--once", "--help"], 0, ""),
     ],

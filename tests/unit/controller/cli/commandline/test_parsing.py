@@ -4,7 +4,7 @@ import pytest
 
 from controller.cli import words
 from controller.cli.commandline.declarations import GLOBALS
-from controller.cli.commandline.elsewhere import ELSEWHERE
+from controller.cli.commandline.elsewhere import ELSEWHERE, FLAGS, KINDS, WORDS
 from controller.cli.commandline.help import explanation, overview
 from controller.cli.server.dispatch import parse
 from controller.cli.verbs.catalogue import GROUPS, LATER, VERBS
@@ -95,6 +95,31 @@ def test_a_pointer_leads_to_commands_that_are_there(word: str) -> None:
         assert asked in VERBS
     for flag, verb in (("-o wide", "get"), ("--data", "delete"), ("--owner", "apply")):
         assert flag not in text or parse([verb, "NAME", *flag.split(), *(["X"] if flag == "--owner" else [])])
+
+
+@pytest.mark.parametrize("text", sorted({*FLAGS.values(), *KINDS.values(), *WORDS.values()}))
+def test_a_pointer_of_flags_and_kinds_leads_to_commands_too(text: str) -> None:
+    commands = re.findall(r"`lading ([^`]*)`", text)
+    assert all(parse(command.split()).verb in VERBS for command in commands)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["stop", "-t", "1", "web"], "`stop: {timeout: 5s}` in the manifest"),
+        (["kill", "-9", "web"], "`lading kill -s KILL NAME`"),
+        (["stats", "--no-stream"], "looks for one second"),
+        (["events", "--tail", "5"], "`lading events --since 10m`"),
+        (["image", "ls", "nginx"], "`lading image inspect REF` tells of one"),
+        (["logs", "-n", "shop", "-n", "5", "web"], "`--tail N` says how many lines"),
+        *((([word]), "there is no command") for word in ("annotate", "ns", "init", "expose")),
+    ],
+)
+def test_flags_of_other_tools_are_pointed_at_what_is_meant(argv: list[str], said: str) -> None:
+    user = FakeSession(*argv)
+    assert run(None, user) == 2
+    assert said in user.errors
+    assert "--help`)" not in user.errors
 
 
 @pytest.mark.parametrize("argv", [["ps", "-a"], ["network", "rm", "x"], ["volume", "create"], ["xyzzy"]])

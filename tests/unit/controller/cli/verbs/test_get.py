@@ -252,3 +252,9 @@ def test_describe_says_how_it_stands_and_leaves_out_the_steps(shop: FakeBackend)
     assert "StartTask" in text
     assert "StartProbe" not in text
     assert "PrepareSnapshot" in shown(shop, "describe", "job", "--all-events")
+
+
+def test_describe_tells_of_several(shop: FakeBackend) -> None:
+    both = shown(shop, "describe", "container/web", "volume/orders")
+    assert both == f"{shown(shop, 'describe', 'web')}\n{shown(shop, 'describe', 'volume', 'orders')}"
+    assert shown(shop, "describe", "container", "web", "db").count("\n\n") == 1

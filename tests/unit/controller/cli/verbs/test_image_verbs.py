@@ -15,6 +15,7 @@ from drivers.snapshots.fake import FakeSnapshotter
 from reconcilers.image.model import UID
 from resources.errors import Unavailable
 from resources.kinds import Kind
+from tests.unit.controller.cli.fake_objects import status
 from tests.unit.controller.cli.fakes import PLATFORM, FakeBackend, FakeSession, run
 from tests.unit.drivers.images import tars
 
@@ -384,3 +385,23 @@ class TestOnRealContent:
         assert "has no digest" in said(
             backend, "image", "import", "root.tar", f"x@sha256:{'0' * 64}", files={"root.tar": root}, code=1
         )
+
+
+def test_a_name_that_has_moved_is_not_what_a_container_runs(backend: FakeBackend, images: FakeImages) -> None:
+    said(backend, "image", "pull", "nginx:1.27")
+    old = named(images)[NGINX]
+    web = backend.objects.add(Kind.CONTAINER, "web", {"image": "nginx:1.27"})
+    backend.objects.report(web, status(imageDigest=old.digest))
+    assert "by now" not in said(backend, "describe", "web")
+    images.names().put("uid:0123", old)  # what the image that is implied keeps
+    images.publish(NGINX, layers=(b"base", b"newer"))
+    said(backend, "image", "pull", "nginx:1.27")
+    new = named(images)[NGINX]
+    listed = {one["digest"]: one for one in json.loads(said(backend, "image", "ls", "-o", "json"))}
+    assert [one["name"] for one in listed[old.digest]["usedBy"]] == ["web"]
+    assert (listed[old.digest]["names"], listed[new.digest]["usedBy"]) == ([], [])
+    told = said(backend, "describe", "web")
+    assert f"content    {old.digest[:19]}\n" in told
+    assert f"nginx:1.27 is {new.digest[:19]} by now: `lading delete`" in told
+    said(backend, "image", "prune", "-a")
+    assert NGINX in named(images), "a container asks for it"

@@ -92,7 +92,7 @@ def test_validate_tells_what_does_not_fit_together_in_the_input() -> None:
     assert told == [
         "-:12:5: spec.subnets[1]: overlaps 10.1.0.0/16 of network/one (-:4:18)",
         "-:17:18: spec.ports: all its networks are internal: nothing on them is reached from outside",
-        "-:22:26: spec.ports[0]: the host's port 80/tcp is container/a's already (-:17:26)",
+        "-:22:26: spec.ports[0]: the host's port 80/tcp belongs to container/a already (-:17:26)",
         "-:22:65: spec.networks[0].ipv4: 10.1.0.5 is container/a's (-:17:65)",
         "-:22:94: spec.networks[1].ipv4: 10.2.0.1 is the gateway of network/two, which says no other one",
         "-:32:53: spec.networks[0].ipv4: 10.3.0.5 is container/c's (-:27:53)",

@@ -137,7 +137,7 @@ def test_wait_gives_up_and_notices_that_it_is_gone(backend: FakeBackend, web: Ob
     assert run(backend, FakeSession("wait", "web", "--timeout", "100ms")) == 4
     threading.Thread(target=lambda: (time.sleep(0.1), backend.objects.remove(web.key))).start()
     user = FakeSession("wait", "web")
-    assert run(backend, user) == 1
+    assert run(backend, user) == 125
     assert "is gone" in user.errors
 
 
@@ -166,7 +166,7 @@ def test_exec_on_a_terminal_takes_its_size(backend: FakeBackend, web: Object) ->
     assert [backend.operations.calls[0][3][name] for name in ("tty", "rows", "columns")] == [True, 24, 80]
     assert user.joined[0][1:] == (True, True, False)
     piped = FakeSession("exec", "-it", "web", "sh")
-    assert run(backend, piped) == 1
+    assert run(backend, piped) == 125
     assert "needs a terminal" in piped.errors
 
 

@@ -169,6 +169,35 @@ def test_logins(world: World) -> None:
     assert world.images.pull(reference, platform="linux/amd64", credentials=ME).layers
 
 
+def test_a_login_that_is_refused_is_told_with_where_it_is_changed(world: World) -> None:
+    world.publish("team/app:1", [b"one"])
+    world.close_to_strangers("team/app:1")
+    reference = f"{world.domain}/team/app:1"
+    for source, said in (
+        ("", f"(`lading login {world.domain}` anew)"),
+        ("secret/hub", "of secret/hub (check secret/hub)"),
+    ):
+        with pytest.raises(PermissionDenied) as refused:
+            world.images.pull(reference, platform="linux/amd64", credentials=Credentials("me", "wrong", source=source))
+        assert str(refused.value) == f"{world.domain} refuses the login {said}"
+    of_a_secret = Credentials("me", "hunter2", source="secret/hub")
+    assert world.images.pull(reference, platform="linux/amd64", credentials=of_a_secret).layers
+
+
+def test_what_a_login_may_not_read_is_no_login_refused(tmp_path: Path) -> None:
+    real = Real(tmp_path)
+    with real.registry:
+        real.publish("team/app:1", [b"one"])
+        real.close_to_strangers("team/app:1")
+        real.registry.fault("manifests/1", registry_faults.status(403), times=9)
+        for source, hint in (("", f"`lading login {real.domain}` as another"), ("secret/hub", "into secret/hub")):
+            login = Credentials("me", "hunter2", source=source)
+            with pytest.raises(PermissionDenied, match="may not read it") as refused:
+                real.images.pull(f"{real.domain}/team/app:1", platform="linux/amd64", credentials=login)
+            assert hint in refused.value.hint
+            assert (source or "the login") in refused.value.message
+
+
 def test_the_twin_counts() -> None:
     twin = FakeImages()
     twin.publish("docker.io/library/x:1", layers=[b"a", b"b"])

@@ -81,6 +81,23 @@ def test_what_is_answered_and_what_is_forwarded() -> None:
     assert own_answer(made, "web", newer, forward=True) == Answer(wire.BADVERS)
 
 
+def test_localhost_is_the_asker_itself_whoever_is_called_so() -> None:
+    made = Zones()
+    made.set("web", [("front", ("localhost", "x.localhost", "nolocalhost"), ("10.0.0.2", "fd00::2"))])
+    for text in ("localhost", "x.localhost", "a.b.LOCALHOST"):
+        for forward in (True, False):
+            assert ask(made, "web", text, forward=forward) == Answer(wire.NOERROR, [(wire.A, address("127.0.0.1"))])
+            found = ask(made, "web", text, wire.AAAA, forward=forward)
+            assert found == Answer(wire.NOERROR, [(wire.AAAA, address("::1"))])
+            assert ask(made, "web", text, wire.PTR, forward=forward) == Answer(wire.NOERROR, [])
+            assert len((ask(made, "web", text, wire.ANY, forward=forward) or Answer(9)).records) == 2
+    assert ask(made, "web", "nolocalhost") == Answer(wire.NOERROR, [(wire.A, address("10.0.0.2"))])
+    assert ask(made, "web", "localhost.example") is None
+    within = wire.parse_query(query(b"\x0ba\x09localhost\0", wire.A))  # one label, with a byte in it that is no length
+    assert own_answer(made, "web", within, forward=True) == Answer(wire.NXDOMAIN)
+    assert ask(made, "web", "2.0.0.10.in-addr.arpa", wire.PTR) == Answer(wire.NOERROR, [(wire.PTR, name("localhost"))])
+
+
 def test_all_addresses_in_random_order_and_no_more_than_a_datagram_should_have() -> None:
     made = Zones()
     for number in range(100):

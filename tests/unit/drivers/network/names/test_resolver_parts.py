@@ -209,7 +209,8 @@ def test_the_process_is_of_the_standard_library_and_its_own_modules() -> None:
     others = {name for name, file in modules.items() if file != "None" and not file.startswith(library)}
     own = {name for name in others if name.startswith("drivers.network.names.")}
     assert others - own <= {
-        "drivers", "drivers.network", "drivers.network.names", "drivers.kernel", "drivers.kernel.namespaces",
+        "drivers", "drivers.network", "drivers.network.names",
+        "drivers.kernel", "drivers.kernel.files", "drivers.kernel.namespaces",
     }  # fmt: skip
     assert not {"asyncio", "dataclasses", "ipaddress", "logging", "subprocess"} & set(modules)  # each as large as it
 
