@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.drivers.network.resolving import World, world
 from tests.integration.drivers.network.site import Site
 from tests.machines import Machine, Machines
 from tests.networks import FRONT, ONE, TWO, BridgeRig, endpoint
@@ -44,3 +45,9 @@ def site(request: pytest.FixtureRequest, machines: Machines, instance: str) -> I
     made = Site(machines, instance, bridged=request.param)
     yield made
     made.close()
+
+
+@pytest.fixture
+def net(short_path: Path, instance: str) -> Iterator[World]:
+    with world(short_path, instance) as made:
+        yield made

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,26 +18,9 @@ from drivers.network.ipam.interface import AddressClaim, Obstacle, SubnetRequest
 from drivers.network.ipam.pools import DefaultIpam
 from drivers.network.ipam.subnets import AddressPool
 from resources.errors import Conflict, InvalidArgument, ResourceExhausted
+from tests.unit.drivers.network.ipam import DUAL, ONE, TWO, engine
 
-ONE, TWO = "1" * 32, "2" * 32
-POOLS = [AddressPool("10.192.0.0/12", 22), AddressPool("172.16.0.0/12", 22)]
 SMALL = Pool("10.42.0.0/29", "10.42.0.1")
-DUAL = (Pool("10.42.0.0/24", "10.42.0.1"), Pool("fd00:42::/64", "fd00:42::1"))
-
-
-@pytest.fixture
-def allocations() -> Allocations:
-    return Allocations(MemoryStore())
-
-
-@pytest.fixture
-def ipam(allocations: Allocations) -> DefaultIpam:
-    return engine(allocations)
-
-
-def engine(allocations: Allocations, routes: Sequence[Route] = (), **options: object) -> DefaultIpam:
-    made: dict[str, Any] = {"address_pools": POOLS, **options}
-    return DefaultIpam(allocations, routes=lambda: routes, link=lambda uid: f"br-{uid[:4]}", **made)
 
 
 def test_a_network_that_asks_for_nothing_gets_the_next_free_subnet(allocations: Allocations) -> None:
@@ -340,77 +322,3 @@ def test_threads_never_get_overlapping_subnets(allocations: Allocations, ipam: D
 def subnet_span(subnet: str) -> tuple[int, int]:
     network = ip_network(subnet)
     return int(network[0]), int(network[-1])
-
-
-def wishing(ipam: DefaultIpam, wishes: Mapping[str, tuple[str, str]]) -> None:
-    """Holders, with what they have and what they wait for."""
-    for holder, (has, wants) in wishes.items():
-        ipam.allocate(ONE, DUAL[:1], holder, ipv4=f"10.42.0.{has}")
-        if wants:
-            ipam.await_addresses(ONE, holder, ipv4=f"10.42.0.{wants}")
-
-
-def yielding(ipam: DefaultIpam, holders: str) -> list[str]:
-    return [holder for holder in holders if ipam.claims(holder)[ONE].yields]
-
-
-@pytest.mark.parametrize(
-    ("wishes", "yields"),
-    [
-        ({"a": ("5", "6"), "b": ("6", "5")}, ["a"]),
-        ({"b": ("5", "6"), "c": ("6", "7"), "a": ("7", "5")}, ["a"]),
-        ({"a": ("5", "6"), "b": ("6", "5"), "c": ("7", "8"), "d": ("8", "7")}, ["a", "c"]),
-        ({"a": ("5", "6"), "b": ("6", "7"), "c": ("7", "")}, []),
-        ({"a": ("5", "6"), "b": ("6", "7"), "c": ("7", "6")}, ["b"]),
-        ({"a": ("5", "5")}, []),
-    ],
-)
-def test_of_each_ring_just_one_gives_way(
-    ipam: DefaultIpam, wishes: Mapping[str, tuple[str, str]], yields: list[str]
-) -> None:
-    wishing(ipam, wishes)
-    assert yielding(ipam, "".join(wishes)) == yields
-
-
-def test_who_has_given_way_waits_on_and_nobody_else_gets_what_is_awaited(ipam: DefaultIpam) -> None:
-    pools = [Pool("10.42.0.0/29", "10.42.0.1")]
-    wishing(ipam, {"a": ("5", "6"), "b": ("6", "5")})
-    assert ipam.obstacle(ONE, "a", ["10.42.0.6"]) == "the address 10.42.0.6 is b's"
-    ipam.vacate("a", ONE)
-    assert ipam.claims("a") == {ONE: AddressClaim(awaits=("10.42.0.6",))}
-    assert yielding(ipam, "ab") == []
-    for holder in "cde":
-        ipam.allocate(ONE, pools, holder)
-    with pytest.raises(ResourceExhausted):
-        ipam.allocate(ONE, pools, "f")
-    assert ipam.obstacle(ONE, "b", ["10.42.0.5"]) == ""
-    ipam.allocate(ONE, pools, "b", ipv4="10.42.0.5")
-    assert ipam.claims("b") == {ONE: AddressClaim(("10.42.0.5",), ("10.42.0.6",))}
-    assert ipam.obstacle(ONE, "a", ["10.42.0.6"])
-    ipam.let_go("b", ONE)
-    assert ipam.allocate(ONE, pools, "a", ipv4="10.42.0.6") == ("10.42.0.6",)
-    assert ipam.claims("a") == {ONE: AddressClaim(("10.42.0.6",))}
-    ipam.allocate(ONE, DUAL[:1], "a", ipv4="10.42.0.7")
-    assert ipam.allocate(ONE, DUAL[:1], "a", ipv4="10.42.0.6") == ("10.42.0.6",), "back to what it had"
-    assert ipam.claims("a") == {ONE: AddressClaim(("10.42.0.6",), ("10.42.0.7",))}
-
-
-def test_of_networks_too_one_gives_way(ipam: DefaultIpam) -> None:
-    first, second = (SubnetRequest("10.42.0.0/24"),), (SubnetRequest("10.42.1.0/24"),)
-    both = (SubnetRequest("10.42.0.0/23"),)
-    pools = ipam.allocate_subnets(ONE, first)
-    ipam.allocate_subnets(TWO, second)
-    assert ipam.subnet_claim(ONE, both).obstacle == Obstacle("10.42.1.0/24", "222222222222")
-    ipam.await_subnets(ONE, both)
-    assert not ipam.yields_subnets(ONE)
-    ipam.await_subnets(TWO, first)
-    assert (ipam.yields_subnets(ONE), ipam.yields_subnets(TWO)) == (True, False)
-    ipam.allocate(ONE, pools, "a")
-    assert ipam.subnet_claim(ONE, both).inhabited
-    ipam.vacate("a", ONE)
-    assert not ipam.subnet_claim(ONE, both).inhabited
-    ipam.vacate_subnets(ONE)
-    assert ipam.subnet_claim(TWO, first).obstacle is None
-    ipam.allocate_subnets(TWO, first)
-    assert not ipam.subnet_claim(TWO, first).stale
-    assert ipam.subnet_claim(ONE, both).awaits
