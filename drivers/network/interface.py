@@ -96,7 +96,8 @@ class Fault:
 
     field: str
     """`bridge`, `bridge.name`, `bridge.up`, `bridge.mtu`, `bridge.addresses`, `bridge.settings.route_localnet`, `firewall`,
-    `forwarding`; of an endpoint `link`, `link.name`, `link.up`, `link.bridge`, `addresses`, `mac`, `routes`, …"""
+    `forwarding`; of an endpoint `link`, `link.name`, `link.up`, `link.bridge`, `addresses`, `mac`, `routes`, …;
+    `way`: a route of somebody else's on the host leads elsewhere than to the bridge, which attaching again does not mend."""
     expected: Any
     """JSON."""
     actual: Any

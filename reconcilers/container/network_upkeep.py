@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 
+from drivers.network.interface import Fault
 from reconcilers.container import create, network_steps
 from reconcilers.container.endpoints import Endpoint
 from reconcilers.container.hardening import capabilities
@@ -65,8 +66,13 @@ def _endpoint(observed: Observed, life: Incarnation, one: Endpoint, healing: Hea
         healing.found(path, MISSING, "attached", action, own)
     else:
         for fault in state.faults:
-            outside = fault.field.split(".")[0] == "link"
-            healing.found(f"{path}.{fault.field}", fault.actual, fault.expected, action, "" if outside else own)
+            healing.found(f"{path}.{fault.field}", fault.actual, fault.expected, action, _mode(fault, own))
+
+
+def _mode(fault: Fault, own: str) -> str:
+    if fault.field == "way":
+        return "report"  # a route of the host is nobody's of ours
+    return "" if fault.field.split(".")[0] == "link" else own
 
 
 def _files(observed: Observed, life: Incarnation, changed: Set[str], healing: Healing) -> None:

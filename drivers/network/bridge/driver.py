@@ -27,6 +27,7 @@ from drivers.network.bridge.endpoints import (
     mend_interface,
     mend_port,
     port_faults,
+    way_faults,
 )
 from drivers.network.bridge.forwarding import enable_forwarding, enabled_families, forwarded_families
 from drivers.network.bridge.link import BridgeLink, bridge_faults, make_bridge, mend_bridge
@@ -167,6 +168,7 @@ class BridgeNetworks:
                 if port is None or not self._is_port(port, endpoint):
                     return None
                 interface = run_inside(endpoint.netns, netns, lambda sandbox: look_inside(sandbox, port))
+                ways = way_faults(host, wanted) if wanted else []
         except FailedPrecondition:
             return None
         if interface is None:
@@ -174,7 +176,7 @@ class BridgeNetworks:
         if wanted is None:
             faults = [Fault("link.bridge", bridge_name(self._instance, endpoint.network_id), None)]
         else:
-            faults = [*port_faults(wanted, port), *interface_faults(wanted, interface)]
+            faults = [*port_faults(wanted, port), *interface_faults(wanted, interface), *ways]
         name = port_name(self._instance, endpoint.sandbox_id, endpoint.network_id)
         if port.name != name:
             faults.insert(0, Fault("link.name", name, shown(port.name)))

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_interface
 
 from drivers.network.arguments import has_ipv6, shown
 from drivers.network.interface import EndpointConfig, Fault
@@ -27,8 +28,11 @@ from drivers.network.netlink.routes import (
     address_changes,
     addresses_of,
     default_routes,
+    length_of_route,
+    link_of_route,
     ours_of,
     route_changes,
+    way_to,
 )
 from drivers.network.netlink.settings import ipv6_setting, write_setting
 from resources.errors import Conflict, Unsupported
@@ -97,6 +101,23 @@ def port_faults(wanted: Endpoint, there: Link) -> list[Fault]:
         del compared[-2:]  # `link.bridge` says it
     compared += [(f"link.settings.{name}", *values) for name, values in _wrong(_PORT_SETTINGS, there).items()]
     return [Fault(name, expected, actual) for name, expected, actual in compared if expected != actual]
+
+
+def way_faults(host: Netlink, wanted: Endpoint) -> list[Fault]:
+    """Routes of the host that lead elsewhere than to the bridge, for part of its subnet or for all. Nobody of ours made
+    them, and nobody of ours takes them away. Without the bridge's own route its network is at fault."""
+    found = []
+    answers = host.ask(*(way_to(address.partition("/")[0]) for address in wanted.config.addresses))
+    for address, answer in zip(wanted.config.addresses, answers, strict=True):
+        for reply in answer.replies[:1]:
+            index, near = (
+                link_of_route(reply.body),
+                length_of_route(reply.body) >= ip_interface(address).network.prefixlen,
+            )
+            if near and index and index != wanted.bridge.index:
+                (link,) = find_links(host, get_link(index=index))
+                found.append(Fault("way", wanted.bridge.name, link and link.name))
+    return found[:1]
 
 
 def mend_port(host: Netlink, wanted: Endpoint, there: Link) -> None:

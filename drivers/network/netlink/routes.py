@@ -24,6 +24,7 @@ LIMIT = 4096
 
 _NEW_ADDRESS, _DELETE_ADDRESS, _GET_ADDRESS = 20, 21, 22
 _NEW_ROUTE, _DELETE_ROUTE, _GET_ROUTE = 24, 25, 26
+_FIB_MATCH = 0x2000
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_PROTOCOL = 1, 2, 8, 11
 _NO_DUPLICATE_DETECTION = 0x02
 _DESTINATION, _OUT, _GATEWAY = 1, 4, 5
@@ -121,15 +122,19 @@ def delete_default_route(index: int, gateway: str) -> Request:
 
 
 def way_to(destination: str) -> Request:
-    """Which route a packet of the host would take."""
+    """Which route a packet of the host would take; answered with that route itself."""
     target = ipaddress.ip_address(destination)
     family = socket.AF_INET if target.version == 4 else socket.AF_INET6
-    header = _ROUTE.pack(family, target.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
+    header = _ROUTE.pack(family, target.max_prefixlen, 0, 0, 0, 0, 0, 0, _FIB_MATCH)
     return Request(_GET_ROUTE, header + attribute(_DESTINATION, target.packed))
 
 
 def link_of_route(body: bytes) -> int:
     return number(attributes(body, _ROUTE.size).get(_OUT, b""))
+
+
+def length_of_route(body: bytes) -> int:
+    return int(_ROUTE.unpack_from(body)[1])
 
 
 def _default_routes(kernel: Netlink, family: int, index: int) -> Sequence[DefaultRoute]:

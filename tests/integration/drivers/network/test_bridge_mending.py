@@ -12,7 +12,7 @@ import pytest
 
 from drivers.network.bridge.driver import BridgeNetworks
 from drivers.network.bridge.link_names import network_alias
-from drivers.network.interface import EndpointState, Pool
+from drivers.network.interface import EndpointState, Fault, Pool
 from drivers.network.netlink.messages import Answer, Netlink
 from resources.errors import Conflict
 from tests.machines import Machine, Machines
@@ -364,3 +364,24 @@ def test_the_driver_works_in_the_namespace_of_its_caller(
 ) -> None:
     there = BridgeNetworks(short_path / "r", instance, rig.firewall)
     assert there.inspect(NETWORK).faults[0].field == "bridge"  # this test's own namespace has none
+
+
+@pytest.mark.parametrize("route", ["10.42.0.0/25", "fd00:42::/96"])
+def test_a_route_of_the_hosts_that_takes_the_way_to_it_is_told(
+    rig: BridgeRig, machines: Machines, web: Machine, route: str
+) -> None:
+    config, name = endpoint(FRONT, ONE, 5, web.path), rig.bridge(NETWORK)
+    machines.host("ip", "link", "add", "hx", "type", "bridge")
+    machines.host("ip", "link", "set", "hx", "up")
+    for harmless in ("10.0.0.0/8", "10.42.0.128/25", "fd00::/32"):
+        machines.host("ip", "route", "add", harmless, "dev", "hx")
+    assert rig.networks.endpoint(config) == EndpointState("eth0")
+    machines.host("ip", "route", "add", route, "dev", "hx")
+    told = EndpointState("eth0", (Fault("way", name, "hx"),))
+    assert rig.networks.endpoint(config) == told
+    rig.networks.attach(config)
+    assert rig.networks.endpoint(config) == told, "that is not mended by attaching again"
+    machines.host("ip", "route", "del", route, "dev", "hx")
+    assert rig.networks.endpoint(config) == EndpointState("eth0")
+    machines.host("ip", "addr", "flush", "dev", name)
+    assert rig.networks.endpoint(config) == EndpointState("eth0"), "the network is at fault"

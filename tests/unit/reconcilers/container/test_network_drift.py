@@ -125,6 +125,15 @@ def test_what_is_outside_of_its_sandbox_is_healed_all_the_same(happening: Happen
     assert looked(loop, item) == ([path], [action])
 
 
+def test_a_route_of_the_hosts_in_its_way_is_told_alone() -> None:
+    world, loop, item = running(FRONT, BACK, ports=PORTS)
+    breaks("way", "ldbr", "hx")(world, item)
+    assert looked(loop, item) == (["endpoint.front.way"], [])
+    assert loop.status(item).ready
+    breaks("link.up", True, False)(world, item)
+    assert looked(loop, item)[1] == ["AttachEndpoint"]
+
+
 def test_a_change_is_made_where_drift_is_only_told() -> None:
     world, loop, item = running(FRONT)
     report: dict[str, Any] = {"annotations": {"lading/drift": "report"}}
