@@ -121,7 +121,7 @@ def test_wait_knows_a_signal_and_a_limit(client: Client) -> None:
     client("kill", "-s", "TERM", "web")  # the first process of a container ignores what it does not catch
     client("kill", "web")
     assert client("wait", "web", check=False).returncode == 137
-    assert client("wait", "nobody", check=False).returncode == 1
+    assert client("wait", "nobody", check=False).returncode == 125
 
 
 def test_a_container_that_ends_badly_fails_the_apply(client: Client) -> None:
