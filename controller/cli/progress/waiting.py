@@ -148,23 +148,28 @@ def judged(
     and who is judged after that is done only when it has looked. `waiting`: those not done yet, all of them in `keys`."""
     found: dict[Key, Look] = {}
     chosen = frozenset(keys)
-
-    def visit(key: Key, above: frozenset[Key]) -> None:
-        if key in found or key in above:
-            return
-        for other in uses.get(key, ()):
-            if other in chosen:
-                visit(other, above | {key})
+    for key in _used_first([key for key in refs if key in chosen], uses):
         look = judge(backend, key, refs[key])
         used = (found.get(other) for other in uses.get(key, ()) if other in waiting)
         if look.done and any(one is not None and not (one.done or one.failed) for one in used):
             look = Held(look.ref, look.phase)
         found[key] = look
-
-    for key in refs:
-        if key in chosen:
-            visit(key, frozenset())
     return found
+
+
+def _used_first(keys: Sequence[Key], uses: Uses) -> list[Key]:
+    """A chain of them may be longer than the interpreter's stack; a ring begins anywhere."""
+    wanted, begun, ordered = set(keys), set[Key](), dict[Key, None]()
+    for first in keys:
+        open_ = [first]
+        while open_:
+            key = open_[-1]
+            if key in begun:
+                ordered.setdefault(open_.pop())
+            else:
+                begun.add(key)
+                open_ += [other for other in uses.get(key, ()) if other in wanted and other not in begun]
+    return list(ordered)
 
 
 def with_users(keys: Iterable[Key], uses: Uses) -> set[Key]:

@@ -1,14 +1,16 @@
 """When a wait is over, and when it has failed."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from controller.cli.progress.waiting import Unsettled, until_gone, until_ready
+from controller.cli.progress.showing import Look
+from controller.cli.progress.waiting import Unsettled, judged, until_gone, until_ready
 from resources.container import ContainerSpec
 from resources.kinds import Kind
-from resources.meta import Condition, Status
+from resources.meta import Condition, Key, Ref, Status
 from tests.unit.controller.api.backend import NOW, made
 from tests.unit.controller.cli.fakes import FakeBackend, status
 
@@ -68,3 +70,20 @@ def test_an_error_of_an_earlier_manifest_is_not_one_of_this(backend: FakeBackend
     backend.objects.report(web, old.model_copy(update={"phase": "Running", "conditions": (now,)}))
     look = until_ready(backend, web.key, web.ref)
     assert (look.message, look.tried_again) == ("it cannot be looked at", True)
+
+
+def test_a_chain_of_any_length_is_judged_from_its_end_and_a_ring_at_all(backend: FakeBackend) -> None:
+    chain = [Key(kind=Kind.CONTAINER, uid=f"{number:032x}") for number in range(3000)]
+    refs = {key: Ref(kind=Kind.CONTAINER, namespace="default", name=f"c{key.uid[-5:]}") for key in chain}
+    uses = {user: [used] for user, used in pairwise(chain)}
+    asked: list[Key] = []
+
+    def judge(_: Any, key: Key, ref: Ref) -> Look:
+        asked.append(key)
+        return Look(ref, "Checking") if key == chain[-1] else Look(ref, "Running", done=True)
+
+    looks = judged(backend, refs, refs, judge, uses, chain)
+    assert asked == chain[::-1]
+    assert not any(look.done for look in looks.values()), "each waits for the next one"
+    ring = {chain[0]: [chain[1]], chain[1]: [chain[0]]}
+    assert [look.done for look in judged(backend, refs, chain[:2], judge, ring, ()).values()] == [True, True]
