@@ -9,7 +9,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from drivers.kernel.namespaces import Namespace, run_in
 from drivers.network.netlink.links import list_links
 from drivers.network.netlink.messages import Netlink
 from drivers.network.netlink.routes import addresses_of
+from resources.errors import NotFound
 from tests.engines import Engine
 from tests.integration.command.client import Client, Document, container, document
 from tests.integration.command.outside import Process, process, until
@@ -67,8 +69,11 @@ def watched(ones: Sequence[Process]) -> Iterator[list[Counter[str]]]:
 
     def look() -> list[str]:
         with Netlink() as kernel:
-            links = list_links(kernel, kind="veth")
-            return [one.value.partition("/")[0] for link in links for one in addresses_of(kernel, link.index)]
+            found: list[str] = []
+            for link in list_links(kernel, kind="veth"):
+                with suppress(NotFound):  # it is gone by now
+                    found += [one.value.partition("/")[0] for one in addresses_of(kernel, link.index)]
+            return found
 
     def watch() -> None:
         while not over.wait(0.001):
@@ -79,15 +84,16 @@ def watched(ones: Sequence[Process]) -> Iterator[list[Counter[str]]]:
             found = Counter({v: n for v, n in counted.items() if n > 1 and ":" not in v})
             twice.extend([found] if found else [])
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield twice
-    finally:
-        over.set()
-        thread.join()
-        for fd in namespaces:
-            os.close(fd)
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        try:
+            yield twice
+        finally:
+            over.set()
+            watching.exception()
+            for fd in namespaces:
+                os.close(fd)
+        watching.result()  # it has looked to the end
 
 
 def swap(client: Client, before: Sequence[Document], after: Sequence[Document], seconds: float = 8) -> None:
